@@ -1,0 +1,24 @@
+"""Errors a caller may want to catch, each with a message that says what to do next."""
+
+
+class AudioAgentError(Exception):
+    """Base of every error this package raises on purpose, save `ValueError` for a wrong argument."""
+
+
+class MediaError(AudioAgentError):
+    """An audio or video file can't be read or written."""
+
+
+class WeightsError(AudioAgentError):
+    """Weights are missing, damaged, of another architecture or of a newer format."""
+
+
+class GatedRepoError(WeightsError):
+    """A Hub repository wants its terms accepted first; the message lists the steps."""
+
+
+class RenderError(AudioAgentError):
+    """A step of a plan could not be turned into sound."""
+
+
+# Planner errors live in `audio_agent_zoo.planner`, beside the protocol they describe.

@@ -1,0 +1,182 @@
+"""The HiFi-GAN generator under its public key names: log-mel spectrogram -> waveform."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from audio_agent_zoo.errors import WeightsError
+
+_SLOPE = 0.1
+
+
+@dataclass(frozen=True)
+class HifiGanConfig:
+    """Shape of a generator, by the keys of the public config.json.
+
+    Attributes:
+        num_mels: Mel bands of the input.
+        upsample_rates: Factors between stages; their product is the hop length.
+        upsample_kernel_sizes: Kernel of each upsampling.
+        upsample_initial_channel: Width before the first stage; each stage halves it.
+        resblock_kernel_sizes: Kernels of the parallel residual blocks.
+        resblock_dilation_sizes: Dilations inside each of them.
+        resblock: "1" for blocks of paired convolutions, anything else for single ones.
+    """
+
+    num_mels: int = 256
+    upsample_rates: tuple[int, ...] = (5, 4, 2, 2, 2)
+    upsample_kernel_sizes: tuple[int, ...] = (11, 8, 4, 4, 4)
+    upsample_initial_channel: int = 512
+    resblock_kernel_sizes: tuple[int, ...] = (3, 7, 11)
+    resblock_dilation_sizes: tuple[tuple[int, ...], ...] = ((1, 3, 5), (1, 3, 5), (1, 3, 5))
+    resblock: str = "1"
+
+    @property
+    def hop_length(self) -> int:
+        """Samples per mel column."""
+        hop = 1
+        for rate in self.upsample_rates:
+            hop *= rate
+        return hop
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "HifiGanConfig":
+        """Read the keys this class knows from a public config.json, which holds training keys besides."""
+        known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
+        for name, value in known.items():
+            if isinstance(value, list):
+                known[name] = tuple(tuple(item) if isinstance(item, list) else item for item in value)
+        return cls(**{**known, "resblock": str(known.get("resblock", "1"))})
+
+
+def _same(kernel: int, dilation: int) -> int:
+    return (kernel - 1) * dilation // 2
+
+
+class PairedResidualBlock(nn.Module):
+    """Dilated convolution, plain convolution, sum; one pair per dilation (the public "ResBlock1")."""
+
+    def __init__(self, channels: int, kernel: int, dilations: tuple[int, ...]) -> None:
+        super().__init__()
+        self.convs1 = nn.ModuleList(
+            nn.Conv1d(channels, channels, kernel, dilation=d, padding=_same(kernel, d)) for d in dilations
+        )
+        self.convs2 = nn.ModuleList(
+            nn.Conv1d(channels, channels, kernel, padding=_same(kernel, 1)) for _ in dilations
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Refine `(batch, channels, time)`."""
+        for first, second in zip(self.convs1, self.convs2, strict=True):
+            x = x + second(F.leaky_relu(first(F.leaky_relu(x, _SLOPE)), _SLOPE))
+        return x
+
+
+class SingleResidualBlock(nn.Module):
+    """One dilated convolution per step (the public "ResBlock2")."""
+
+    def __init__(self, channels: int, kernel: int, dilations: tuple[int, ...]) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(
+            nn.Conv1d(channels, channels, kernel, dilation=d, padding=_same(kernel, d)) for d in dilations
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Refine `(batch, channels, time)`."""
+        for conv in self.convs:
+            x = x + conv(F.leaky_relu(x, _SLOPE))
+        return x
+
+
+def _fold_weight_norm(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Replace weight-norm pairs, under their old or their present names, by the weights they stand for."""
+    folded = dict(state)
+    for magnitude, direction in (
+        ("weight_g", "weight_v"),
+        ("parametrizations.weight.original0", "parametrizations.weight.original1"),
+    ):
+        for key in [key for key in folded if key.endswith("." + magnitude)]:
+            stem = key[: -len(magnitude)]
+            folded[stem + "weight"] = torch._weight_norm(folded.pop(stem + direction), folded.pop(key), 0)
+    return folded
+
+
+class HifiGanGenerator(nn.Module):
+    """Transposed convolutions up to the sample rate, each followed by parallel residual blocks.
+
+    Source: HiFi-GAN; the padding of odd `kernel - rate` follows the public Auffusion generator.
+    """
+
+    def __init__(self, config: HifiGanConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.upsample_initial_channel
+        self.conv_pre = nn.Conv1d(config.num_mels, width, 7, padding=3)
+        self.ups, self.resblocks = nn.ModuleList(), nn.ModuleList()
+        block = PairedResidualBlock if config.resblock == "1" else SingleResidualBlock
+        for rate, kernel in zip(config.upsample_rates, config.upsample_kernel_sizes, strict=True):
+            odd = (kernel - rate) % 2
+            self.ups.append(
+                nn.ConvTranspose1d(
+                    width, width // 2, kernel, rate, padding=(kernel - rate) // 2 + odd, output_padding=odd
+                )
+            )
+            width //= 2
+            for size, dilations in zip(config.resblock_kernel_sizes, config.resblock_dilation_sizes, strict=True):
+                self.resblocks.append(block(width, size, tuple(dilations)))
+        self.conv_post = nn.Conv1d(width, 1, 7, padding=3)
+
+    def forward(self, mel: Tensor) -> Tensor:
+        """Make sound.
+
+        Args:
+            mel: `(batch, num_mels, columns)`, natural log of magnitude.
+
+        Returns:
+            `(batch, columns * hop_length)` in [-1, 1].
+        """
+        x = self.conv_pre(mel)
+        parallel = len(self.config.resblock_kernel_sizes)
+        for i, up in enumerate(self.ups):
+            x = up(F.leaky_relu(x, _SLOPE))
+            blocks = self.resblocks[i * parallel : (i + 1) * parallel]
+            x = torch.stack([block(x) for block in blocks]).sum(0) / parallel
+        # The public generator falls back to PyTorch's default slope here.
+        wave = torch.tanh(self.conv_post(F.leaky_relu(x, 0.01))).squeeze(1)
+        return wave[:, : mel.shape[-1] * self.config.hop_length]
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, subfolder: str = "vocoder") -> "HifiGanGenerator":
+        """Load our safetensors or the public pickle (tensors only).
+
+        Raises:
+            WeightsError: If files are missing, damaged or of another shape.
+        """
+        place = Path(folder) / subfolder
+        try:
+            config = HifiGanConfig.from_dict(json.loads((place / "config.json").read_text(encoding="utf-8")))
+            if (place / "vocoder.safetensors").exists():
+                state = load_file(place / "vocoder.safetensors")
+            else:
+                state = torch.load(place / "vocoder.pt", map_location="cpu", weights_only=True)["generator"]
+            model = cls(config)
+            model.load_state_dict({k: v.float() for k, v in _fold_weight_norm(state).items()})
+        except Exception as error:
+            raise WeightsError(
+                f"the vocoder in {place} can't be loaded: {error}. It needs config.json and vocoder.safetensors "
+                "or vocoder.pt; download the folder again."
+            ) from error
+        return model.eval()
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config.json and vocoder.safetensors."""
+        place = Path(folder)
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "config.json").write_text(json.dumps(asdict(self.config), indent=2) + "\n", encoding="utf-8")
+        save_file({k: v.contiguous() for k, v in self.state_dict().items()}, place / "vocoder.safetensors")

@@ -1,0 +1,29 @@
+"""`audio-agent fit`: a recipe (YAML) names a training, its data and its trainer."""
+
+from collections.abc import Sequence
+
+from lightning.pytorch.cli import LightningCLI
+
+# Bare class names in recipes resolve to what is imported here.
+from audio_agent_zoo.data import foley_latents, foley_world  # noqa: F401
+from audio_agent_zoo.training import (  # noqa: F401
+    autoencoder_training,
+    callbacks,
+    classifier_training,
+    text_to_audio_training,
+    vocoder_training,
+)
+
+
+def fit(arguments: Sequence[str]) -> LightningCLI:
+    """Run LightningCLI's `fit` with `arguments` (`--config recipe.yaml`, overrides)."""
+    from lightning import LightningDataModule, LightningModule
+
+    return LightningCLI(
+        LightningModule,
+        LightningDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        save_config_kwargs={"overwrite": True},
+        args=["fit", *arguments],
+    )
