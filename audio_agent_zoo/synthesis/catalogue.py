@@ -57,7 +57,6 @@ CATALOGUE: Mapping[str, SoundClass] = {
     "dog_barking": SoundClass(
         _p("a {a}dog barks | a {a}dog barking | a {a}dog is barking | a hound barks | the barking of a {a}dog | dogs barking | a {a}dog woofs | {a}dog bark | a guard dog barks | a dog yaps and barks | a {a}dog barks angrily"),
         strike=voices.bark, gap_s=(0.12, 0.6), small=("small ", "little ", "tiny "), large=("large ", "big ", "huge "),
-        materials={},
     ),
     "frog_croaking": SoundClass(
         _p("a {a}frog croaks | a {a}frog croaking | frogs croaking | a {a}toad croaks | a {a}frog is croaking | ribbit of a {a}frog | a frog ribbits | the croak of a {a}frog | a bullfrog croaks"),
@@ -180,7 +179,7 @@ CATALOGUE: Mapping[str, SoundClass] = {
         texture=textures.siren, paced=True,
         materials={
             "wail": _p("a siren wails | a police siren | an emergency siren wailing | a siren sounding | a police car with its siren on | sirens wailing | a fire truck siren | a siren goes off | an emergency vehicle passes with a siren"),
-            "two-tone": _p("a two-tone siren | an ambulance siren | an ambulance with a two-tone siren | an ambulance drives by with its siren"),
+            "two-tone": _p("a two-tone siren | an ambulance siren | an ambulance with a two-tone siren | an ambulance drives by with its siren | a two-tone siren sounding | a siren of two tones | an ambulance passing | an ambulance passes with a siren | a European siren | an ambulance siren goes off | a siren alternating between two notes"),
         },
     ),
     "rain": SoundClass(

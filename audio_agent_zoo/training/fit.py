@@ -1,5 +1,6 @@
 """`audio-agent fit`: a recipe (YAML) names a training, its data and its trainer."""
 
+import warnings
 from collections.abc import Sequence
 
 from lightning.pytorch.cli import LightningCLI
@@ -19,6 +20,8 @@ def fit(arguments: Sequence[str]) -> LightningCLI:
     """Run LightningCLI's `fit` with `arguments` (`--config recipe.yaml`, overrides)."""
     from lightning import LightningDataModule, LightningModule
 
+    # The arguments come from our own command line; LightningCLI's advice against that is for scripts.
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
     return LightningCLI(
         LightningModule,
         LightningDataModule,

@@ -14,7 +14,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from audio_agent_zoo.data.caption_tokenizer import train_caption_tokenizer
 from audio_agent_zoo.data.foley_latents import FoleyLatentsDataModule, LatentBatch
-from audio_agent_zoo.models.text_conditioning import ConditionAdapter, TextConditioning
+from audio_agent_zoo.models.text_conditioning import ConditionAdapter, TextConditioning, TextEncoder
 from audio_agent_zoo.training.optimization import adamw_with_warmup
 
 NOISE_SCHEDULE = {
@@ -95,9 +95,7 @@ class TextToAudioTraining(LightningModule):
             )
         )
         adapter = ConditionAdapter(width, width)
-        self.conditioning = TextConditioning.from_parts(
-            [(self.tokenizer, encoder, adapter)], max_length=h["max_tokens"], cross_attention_dim=width
-        )
+        self.conditioning = TextConditioning([TextEncoder(self.tokenizer, encoder, h["max_tokens"], adapter)])
         coarse = len(h["block_out_channels"]) - 1
         self.unet = UNet2DConditionModel(
             sample_size=None,
@@ -126,7 +124,7 @@ class TextToAudioTraining(LightningModule):
         condition = self.conditioning(batch["captions"])
         if self.training:
             kept = torch.rand(size, 1, 1, device=device) >= self.hparams["caption_dropout"]
-            condition = torch.where(kept, condition, self.conditioning.unconditional(size).to(condition))
+            condition = torch.where(kept, condition, self.conditioning.unconditional(condition))
         noisy = self.noise.add_noise(latents, noise, steps)
         target = self.noise.get_velocity(latents, noise, steps)
         predicted = self.unet(noisy, steps, condition).sample
@@ -138,8 +136,9 @@ class TextToAudioTraining(LightningModule):
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["latents"]))
         return loss
 
-    def on_train_batch_end(self, *args: Any) -> None:
-        """Move the averaged weights."""
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step, then move the averaged weights, before any checkpoint of this step is written."""
+        super().optimizer_step(*args, **kwargs)
         self.average.step(self.trained())
 
     def validation_step(self, batch: LatentBatch, batch_idx: int) -> None:
@@ -176,7 +175,7 @@ class TextToAudioTraining(LightningModule):
         if not already:
             self.on_validation_start()
         self.unet.save_pretrained(folder / "unet", **kwargs)
-        self.conditioning.save_pretrained(folder, **kwargs)
+        self.conditioning.save_pretrained(folder)
         scheduler = DPMSolverMultistepScheduler(**NOISE_SCHEDULE, algorithm_type="dpmsolver++", timestep_spacing="trailing")
         scheduler.save_pretrained(folder / "scheduler")
         if not already:

@@ -1,0 +1,1 @@
+"""Metrics of generated sound, each a `torchmetrics.Metric` whose states add up across processes."""
