@@ -1,3 +1,37 @@
 """audio_agent_zoo: generate, edit and compose sound from text or video."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from audio_agent_zoo.pipelines.audio_agent import AudioAgent
+    from audio_agent_zoo.pipelines.text_to_audio import TextToAudioPipeline
+    from audio_agent_zoo.planner.openai_planner import OpenAIPlanner
+    from audio_agent_zoo.planner.plan import Plan, Step
+    from audio_agent_zoo.planner.rule_planner import RulePlanner
+
 __version__ = "0.1.0"
+
+__all__ = ["AudioAgent", "OpenAIPlanner", "Plan", "RulePlanner", "Step", "TextToAudioPipeline", "__version__"]
+
+_HOMES = {
+    "AudioAgent": "pipelines.audio_agent",
+    "OpenAIPlanner": "planner.openai_planner",
+    "Plan": "planner.plan",
+    "RulePlanner": "planner.rule_planner",
+    "Step": "planner.plan",
+    "TextToAudioPipeline": "pipelines.text_to_audio",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first asked for, so that importing the package stays cheap."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

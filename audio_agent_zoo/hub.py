@@ -5,22 +5,39 @@ knows where a folder comes from: a bundled name, a path, or a Hub repository at 
 """
 
 import json
+import logging
+import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
+from fnmatch import fnmatchcase
 from hashlib import sha256
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from audio_agent_zoo import __version__
 from audio_agent_zoo.errors import GatedRepoError, WeightsError
+
+logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
 CONFIG_NAME = "config.json"
 BUNDLED = {"foley-mini": Path(__file__).parent / "bundled" / "foley_mini"}
 """Names that resolve without a network."""
 
+TEXT_TO_AUDIO = (
+    "vae",
+    "unet",
+    "scheduler",
+    "vocoder",
+    "tokenizer",
+    "text_encoder",
+    "text_encoder_*",
+    "condition_adapter_*",
+)
+"""Subfolders of a text-to-audio base, in our layout and in the public ones."""
+
 _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt")
-# Only what a text-to-audio folder needs: repositories also hold demo sounds and training states.
-_WANTED = ("*.json", "*.txt", "*.model", "*.safetensors", "*.bin", "*.pt")
+_REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 @dataclass(frozen=True)
@@ -41,6 +58,19 @@ class Generation:
 
 
 @dataclass(frozen=True)
+class Part:
+    """One subfolder of a published folder.
+
+    Attributes:
+        subfolder: Its name.
+        sha256: Weight file in it -> hex digest.
+    """
+
+    subfolder: str
+    sha256: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class PublishedConfig:
     """The `config.json` of a published folder.
 
@@ -49,7 +79,7 @@ class PublishedConfig:
         license: SPDX-like licence of the weights.
         mel: Front-end constants (`MelConfig` fields).
         generation: Sampling defaults.
-        files: Relative path of each weight file -> its sha256.
+        parts: Part -> where it is and what its weights hash to.
         library_version: Version that wrote the folder.
         format_version: Layout of the folder.
     """
@@ -58,7 +88,7 @@ class PublishedConfig:
     license: str
     mel: dict[str, Any]
     generation: Generation = Generation()
-    files: dict[str, str] = field(default_factory=dict)
+    parts: dict[str, Part] = field(default_factory=dict)
     library_version: str = __version__
     format_version: int = FORMAT_VERSION
 
@@ -74,43 +104,63 @@ class PublishedConfig:
             return None
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-            format_version = int(values["format_version"])
+            version = int(values["format_version"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise WeightsError(f"{path} is no config of a published folder: {error!r}. Download it again.") from error
-        if format_version > FORMAT_VERSION:
             raise WeightsError(
-                f"{path} has format {format_version}, this version reads up to {FORMAT_VERSION}; "
+                f"{path} is no config of a published folder: {error!r}. Download the folder again."
+            ) from error
+        if version > FORMAT_VERSION:
+            raise WeightsError(
+                f"{path} has format {version}, this version of the package reads up to {FORMAT_VERSION}; "
                 "upgrade with: pip install -U audio-agent-zoo"
             )
         known = {item.name for item in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise WeightsError(f"{path} holds unknown keys {unknown}; known are {sorted(known)}.")
         try:
-            return cls(**{**values, "generation": Generation(**values.get("generation", {}))})
-        except TypeError as error:
+            parts = {name: Part(**part) for name, part in values.get("parts", {}).items()}
+            generation = Generation(**values.get("generation", {}))
+            config = cls(**{**values, "generation": generation, "parts": parts})
+        except (TypeError, AttributeError) as error:
             raise WeightsError(f"{path} lacks or misspells a key: {error}.") from error
+        for place in [f"{part.subfolder}/{name}" for part in parts.values() for name in part.sha256]:
+            if PurePosixPath(place).is_absolute() or ".." in PurePosixPath(place).parts:
+                raise WeightsError(f"{path} names {place!r}, which lies outside the folder; do not use it.")
+        return config
 
     def write(self, folder: Path) -> None:
-        """Write `config.json`, the checksums of the weight files as they now are."""
-        files = {str(path.relative_to(folder)): file_sha256(path) for path in weight_files(folder)}
-        text = json.dumps({**asdict(self), "files": files}, indent=2)
+        """Write `config.json`, with every part and the checksums of its weights as they now are."""
+        parts: dict[str, Part] = {}
+        for path in weight_files(folder):
+            subfolder, *rest = path.relative_to(folder).parts
+            if rest:
+                part = parts.setdefault(subfolder, Part(subfolder))
+                part.sha256["/".join(rest)] = file_sha256(path)
+        text = json.dumps({**asdict(self), "parts": {k: asdict(v) for k, v in parts.items()}}, indent=2)
         (folder / CONFIG_NAME).write_text(text + "\n", encoding="utf-8")
 
-    def check(self, folder: Path) -> None:
-        """Compare every weight file with its checksum.
+    def check(self, folder: Path, parts: Sequence[str] = ("*",)) -> None:
+        """Compare the weight files of some parts with their checksums.
+
+        Args:
+            folder: The published folder.
+            parts: Patterns of part names.
 
         Raises:
-            WeightsError: If one is missing or differs.
+            WeightsError: If a file is missing or differs.
         """
-        for name, expected in self.files.items():
-            path = folder / name
-            if not path.is_file():
-                raise WeightsError(f"{path} is missing; download {self.name} again.")
-            if (found := file_sha256(path)) != expected:
-                raise WeightsError(
-                    f"{path} is damaged: its sha256 is {found[:12]}…, {CONFIG_NAME} says {expected[:12]}…. "
-                    f"Download {self.name} again."
-                )
+        for name, part in self.parts.items():
+            if not any(fnmatchcase(name, pattern) for pattern in parts):
+                continue
+            for file, expected in part.sha256.items():
+                path = folder / part.subfolder / file
+                if not path.is_file():
+                    raise WeightsError(f"{path} is missing; download {self.name} again.")
+                if (found := file_sha256(path)) != expected:
+                    raise WeightsError(
+                        f"{path} is damaged: its sha256 is {found[:12]}..., {CONFIG_NAME} says "
+                        f"{expected[:12]}.... Download {self.name} again."
+                    )
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -134,55 +184,104 @@ def resolve(
     cache_dir: str | Path | None = None,
     token: str | bool | None = None,
     local_files_only: bool = False,
+    parts: Sequence[str] = TEXT_TO_AUDIO,
 ) -> Path:
     """Find a folder of weights: a bundled name, an existing folder, or a Hub repository.
 
     Args:
-        path_or_repo: "foley-mini", a folder, or "owner/name".
+        path_or_repo: "foley-mini", a folder, "owner/name" or "owner/name@revision".
         revision: Branch, tag or commit of a repository.
         cache_dir: Where downloads are kept; Hugging Face's cache when None.
         token: Access token; the one of the environment when None.
         local_files_only: Use the cache alone.
+        parts: Patterns of the subfolders to download; repositories hold demo sounds and more besides.
+
+    Returns:
+        An absolute path.
 
     Raises:
         GatedRepoError: If the repository wants its terms accepted.
+        ValueError: If a revision is given for something that has none, or twice.
         WeightsError: If nothing is found, or the Hub can't be reached.
     """
     name = str(path_or_repo)
-    if name in BUNDLED:
-        return _existing(BUNDLED[name], f"the bundled weights {name!r}")
-    if Path(name).is_dir():
-        return Path(name)
-    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+    folder = BUNDLED.get(name, Path(name).expanduser())
+    if name in BUNDLED or folder.is_dir():
+        if revision is not None:
+            raise ValueError(f"revision is {revision!r}, but {name} is no Hub repository; leave it out.")
+        if name in BUNDLED and not (folder / CONFIG_NAME).is_file():
+            raise WeightsError(f"{name!r} is missing from {folder}; install the package again.")
+        return folder.resolve()
+    repo, _, tag = name.partition("@")
+    if not _REPOSITORY.fullmatch(repo):
         raise WeightsError(
             f"there are no weights {name!r}: it is neither one of {', '.join(BUNDLED)}, nor a folder, "
             "nor an owner/name repository."
         )
-    return _download(name, revision, cache_dir, token, local_files_only)
+    if tag and revision is not None:
+        raise ValueError(f"{name} names a revision, and revision is {revision!r}; give one of the two.")
+    return _download(repo, tag or revision, cache_dir, token, local_files_only, parts)
 
 
-def _existing(folder: Path, what: str) -> Path:
-    if not (folder / CONFIG_NAME).is_file():
-        raise WeightsError(f"{what} are missing from {folder}; install the package again.")
-    return folder
+def wanted_files(files: Sequence[str], parts: Sequence[str]) -> list[str]:
+    """The files of a repository that some parts need: configs, tokenizers, one format of each weight.
+
+    Args:
+        files: Paths in the repository.
+        parts: Patterns of the subfolders to load.
+    """
+    safe = {str(PurePosixPath(name).parent) for name in files if _is_plain_weight(name, ".safetensors")}
+    wanted = []
+    for name in files:
+        path = PurePosixPath(name)
+        if len(path.parts) == 1:
+            keep = path.suffix == ".json"
+        elif not any(fnmatchcase(path.parts[0], pattern) for pattern in parts):
+            keep = False
+        elif path.suffix in (".bin", ".pt"):
+            keep = str(path.parent) not in safe and _is_plain_weight(name, path.suffix)
+        else:
+            keep = path.suffix in (".json", ".txt", ".model") or _is_plain_weight(name, ".safetensors")
+        if keep:
+            wanted.append(name)
+    return wanted
+
+
+def _is_plain_weight(name: str, suffix: str) -> bool:
+    """Whether a file holds weights in no particular variant (`model.fp16.safetensors` is one)."""
+    return name.endswith(suffix) and not re.search(r"\.(fp16|bf16|fp32|non_ema|ema)[.-]", name)
 
 
 def _download(
-    repo: str, revision: str | None, cache_dir: str | Path | None, token: str | bool | None, offline: bool
+    repo: str,
+    revision: str | None,
+    cache_dir: str | Path | None,
+    token: str | bool | None,
+    offline: bool,
+    parts: Sequence[str],
 ) -> Path:
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub import errors as hub
 
     try:
-        return Path(
-            snapshot_download(
-                repo,
-                revision=revision,
-                cache_dir=cache_dir,
-                token=token,
-                local_files_only=offline,
-                allow_patterns=list(_WANTED),
-            )
+        # Offline, the folder alone is looked up; what is missing from it shows when it is loaded.
+        patterns = [f"{part}/*.json" for part in parts]
+        if not offline:
+            try:
+                listed = HfApi(token=token).list_repo_files(repo, revision=revision)
+                patterns = wanted_files(listed, parts)
+            except (hub.RepositoryNotFoundError, hub.RevisionNotFoundError, hub.DisabledRepoError):
+                raise
+            except Exception as error:  # the transport's own errors, which differ between client versions
+                logger.warning("the Hub can't be reached (%s); looking for %s in the cache", error, repo)
+                offline = True
+        folder = snapshot_download(
+            repo,
+            revision=revision,
+            cache_dir=cache_dir,
+            token=token,
+            local_files_only=offline,
+            allow_patterns=patterns,
         )
     except hub.GatedRepoError as error:
         raise GatedRepoError(
@@ -190,7 +289,9 @@ def _download(
             "`hf auth login` or set HF_TOKEN, and try again."
         ) from error
     except hub.RevisionNotFoundError as error:
-        raise WeightsError(f"{repo} has no revision {revision!r}; leave revision out for its main branch.") from error
+        raise WeightsError(
+            f"{repo} has no revision {revision!r}; leave it out for the main branch."
+        ) from error
     except hub.RepositoryNotFoundError as error:
         raise WeightsError(
             f"the Hub has no repository {repo} that you may read; check the name, or log in with "
@@ -198,15 +299,23 @@ def _download(
         ) from error
     except hub.LocalEntryNotFoundError as error:
         raise WeightsError(
-            f"{repo} is not in the cache and the Hub can't be reached. Connect once, or download it elsewhere "
-            "and give the folder; 'foley-mini' needs no network."
+            f"{repo} is not complete in the cache and the Hub is not to be reached. Connect and load it "
+            "once, or download it elsewhere and give the folder; 'foley-mini' needs no network."
         ) from error
-    except (OSError, hub.HfHubHTTPError, ValueError) as error:
-        raise WeightsError(f"{repo} could not be downloaded: {error}. Try again; what arrived is kept.") from error
+    except Exception as error:  # as above, and what the disk may raise
+        raise WeightsError(
+            f"{repo} could not be downloaded: {type(error).__name__}: {error}. Try again; what arrived is kept."
+        ) from error
+    return Path(folder).resolve()
 
 
 def push_folder(
-    folder: Path, repo: str, *, private: bool = False, token: str | None = None, revision: str | None = None
+    folder: str | Path,
+    repo: str,
+    *,
+    private: bool = False,
+    token: str | None = None,
+    revision: str | None = None,
 ) -> str:
     """Publish a folder in a single commit, so that a push cut off leaves the last state loadable.
 
@@ -224,7 +333,6 @@ def push_folder(
         WeightsError: If the folder is no intact published folder, or the Hub refuses.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub import errors as hub
 
     config = PublishedConfig.read(Path(folder))
     if config is None:
@@ -234,8 +342,15 @@ def push_folder(
     try:
         api.create_repo(repo, private=private, exist_ok=True)
         commit = api.upload_folder(
-            folder_path=folder, repo_id=repo, revision=revision, commit_message=f"Publish {config.name}"
+            folder_path=folder,
+            repo_id=repo,
+            revision=revision,
+            commit_message=f"Publish {config.name}",
+            ignore_patterns=["*.ckpt"],
         )
-    except (OSError, hub.HfHubHTTPError, ValueError) as error:
-        raise WeightsError(f"{folder} could not be pushed to {repo}: {error}. Log in with `hf auth login`.") from error
+    except Exception as error:  # the transport's own errors, which differ between client versions
+        raise WeightsError(
+            f"{folder} could not be pushed to {repo}: {type(error).__name__}: {error}. Log in with "
+            "`hf auth login` as someone who may write there, and try again."
+        ) from error
     return str(commit.commit_url)

@@ -12,7 +12,8 @@ def _root(covariance: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(covariance)
     values = values.clamp(min=0.0)
     kept = values > values.max() * len(values) * torch.finfo(values.dtype).eps
-    return vectors[:, kept] * values[kept].sqrt()
+    factor: Tensor = vectors[:, kept] * values[kept].sqrt()
+    return factor
 
 
 def frechet_distance(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covariance_b: Tensor) -> Tensor:
@@ -36,7 +37,8 @@ def frechet_distance(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covar
     """
     overlap = torch.linalg.svdvals(_root(covariance_a).T @ _root(covariance_b)).sum()
     spread = covariance_a.trace() + covariance_b.trace() - 2 * overlap
-    return ((mean_a - mean_b).square().sum() + spread).clamp(min=0.0)
+    distance: Tensor = (mean_a - mean_b).square().sum() + spread
+    return distance.clamp(min=0.0)
 
 
 class FrechetDistance(Metric):
@@ -74,7 +76,7 @@ class FrechetDistance(Metric):
     def __init__(self, n_features: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if n_features < 1:
-            raise ValueError(f"n_features is {n_features}; give the length of one feature vector, at least 1.")
+            raise ValueError(f"n_features is {n_features}; give the length of a feature vector, at least 1.")
         self.n_features = n_features
         vector = torch.zeros(n_features, dtype=torch.float64)
         matrix = torch.zeros(n_features, n_features, dtype=torch.float64)
@@ -108,7 +110,9 @@ class FrechetDistance(Metric):
         rows = features.detach().to(self.real_sum.device, torch.float64)
         if not bool(torch.isfinite(rows).all()):
             broken = int((~torch.isfinite(rows)).any(dim=1).sum())
-            raise ValueError(f"features of {broken} of {len(rows)} clips hold NaN or infinity; look at those clips.")
+            raise ValueError(
+                f"features of {broken} of {len(rows)} clips hold NaN or infinity; look at those clips."
+            )
         if real:
             self.real_count += len(rows)
             self.real_sum += rows.sum(dim=0)
@@ -124,14 +128,17 @@ class FrechetDistance(Metric):
         Raises:
             ValueError: If there are fewer than two clips of a kind.
         """
-        real = self._gaussian("real", self.real_count, self.real_sum, self.real_outer)
-        generated = self._gaussian("generated", self.generated_count, self.generated_sum, self.generated_outer)
-        return frechet_distance(*real, *generated)
+        return frechet_distance(
+            *self._gaussian("real", self.real_count, self.real_sum, self.real_outer),
+            *self._gaussian("generated", self.generated_count, self.generated_sum, self.generated_outer),
+        )
 
     @staticmethod
     def _gaussian(kind: str, count: Tensor, total: Tensor, outer: Tensor) -> tuple[Tensor, Tensor]:
         n = int(count)
         if n < 2:
-            raise ValueError(f"there are {n} {kind} clips; a covariance needs at least 2, and a stable value many more.")
+            raise ValueError(
+                f"there are {n} {kind} clips; a covariance needs at least 2, and a stable value many more."
+            )
         mean = total / n
         return mean, (outer - n * torch.outer(mean, mean)) / (n - 1)

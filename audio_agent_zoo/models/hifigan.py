@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass, fields
+from math import ceil, prod
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ class HifiGanConfig:
         resblock_kernel_sizes: Kernels of the parallel residual blocks.
         resblock_dilation_sizes: Dilations inside each of them.
         resblock: "1" for blocks of paired convolutions, anything else for single ones.
+
+    Raises:
+        ValueError: If lists do not match, a kernel is smaller than its factor, or the width does not halve.
     """
 
     num_mels: int = 256
@@ -37,13 +41,42 @@ class HifiGanConfig:
     resblock_dilation_sizes: tuple[tuple[int, ...], ...] = ((1, 3, 5), (1, 3, 5), (1, 3, 5))
     resblock: str = "1"
 
+    def __post_init__(self) -> None:
+        """Refuse shapes whose output would not be a whole number of hops."""
+        rates, kernels = self.upsample_rates, self.upsample_kernel_sizes
+        if not rates or len(rates) != len(kernels) or any(k < r for r, k in zip(rates, kernels, strict=True)):
+            raise ValueError(
+                f"upsample_rates {rates} and upsample_kernel_sizes {kernels} do not fit; "
+                "give as many kernels as rates, none smaller than its rate."
+            )
+        if len(self.resblock_kernel_sizes) != len(self.resblock_dilation_sizes):
+            raise ValueError(
+                f"resblock_kernel_sizes {self.resblock_kernel_sizes} and resblock_dilation_sizes "
+                f"{self.resblock_dilation_sizes} differ in length; give a list of dilations per kernel."
+            )
+        if self.upsample_initial_channel % 2 ** len(rates):
+            raise ValueError(
+                f"upsample_initial_channel is {self.upsample_initial_channel}; "
+                f"it is halved {len(rates)} times, so give a multiple of {2 ** len(rates)}."
+            )
+
     @property
     def hop_length(self) -> int:
         """Samples per mel column."""
-        hop = 1
-        for rate in self.upsample_rates:
-            hop *= rate
-        return hop
+        return prod(self.upsample_rates)
+
+    @property
+    def context_columns(self) -> int:
+        """Mel columns to either side that can change a sample: half the receptive field, rounded up."""
+        blocks = list(zip(self.resblock_kernel_sizes, self.resblock_dilation_sizes, strict=True))
+        reach, samples_per_column = 3.0, 1
+        for rate, kernel in zip(self.upsample_rates, self.upsample_kernel_sizes, strict=True):
+            reach += ceil(kernel / rate) / samples_per_column
+            samples_per_column *= rate
+            after = 1 if self.resblock == "1" else 0  # the plain convolution behind each dilated one
+            widest = max(sum((size - 1) * (d + after) // 2 for d in dilations) for size, dilations in blocks)
+            reach += widest / samples_per_column
+        return ceil(reach + 3 / samples_per_column)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "HifiGanConfig":
@@ -52,7 +85,7 @@ class HifiGanConfig:
         for name, value in known.items():
             if isinstance(value, list):
                 known[name] = tuple(tuple(item) if isinstance(item, list) else item for item in value)
-        return cls(**{**known, "resblock": str(known.get("resblock", "1"))})
+        return cls(**{**known, "resblock": str(known.get("resblock", cls.resblock))})
 
 
 def _same(kernel: int, dilation: int) -> int:
@@ -103,7 +136,9 @@ def _fold_weight_norm(state: dict[str, Tensor]) -> dict[str, Tensor]:
     ):
         for key in [key for key in folded if key.endswith("." + magnitude)]:
             stem = key[: -len(magnitude)]
-            folded[stem + "weight"] = torch._weight_norm(folded.pop(stem + direction), folded.pop(key), 0)
+            vectors = folded.pop(stem + direction).float()
+            norms = vectors.flatten(1).norm(dim=1).reshape(-1, *[1] * (vectors.ndim - 1))
+            folded[stem + "weight"] = vectors * (folded.pop(key).float() / norms)
     return folded
 
 
@@ -128,7 +163,8 @@ class HifiGanGenerator(nn.Module):
                 )
             )
             width //= 2
-            for size, dilations in zip(config.resblock_kernel_sizes, config.resblock_dilation_sizes, strict=True):
+            blocks = zip(config.resblock_kernel_sizes, config.resblock_dilation_sizes, strict=True)
+            for size, dilations in blocks:
                 self.resblocks.append(block(width, size, tuple(dilations)))
         self.conv_post = nn.Conv1d(width, 1, 7, padding=3)
 
@@ -148,8 +184,8 @@ class HifiGanGenerator(nn.Module):
             blocks = self.resblocks[i * parallel : (i + 1) * parallel]
             x = torch.stack([block(x) for block in blocks]).sum(0) / parallel
         # The public generator falls back to PyTorch's default slope here.
-        wave = torch.tanh(self.conv_post(F.leaky_relu(x, 0.01))).squeeze(1)
-        return wave[:, : mel.shape[-1] * self.config.hop_length]
+        wave: Tensor = torch.tanh(self.conv_post(F.leaky_relu(x, 0.01))).squeeze(1)
+        return wave
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, subfolder: str = "vocoder") -> "HifiGanGenerator":
@@ -167,10 +203,10 @@ class HifiGanGenerator(nn.Module):
                 state = torch.load(place / "vocoder.pt", map_location="cpu", weights_only=True)["generator"]
             model = cls(config)
             model.load_state_dict({k: v.float() for k, v in _fold_weight_norm(state).items()})
-        except Exception as error:
+        except Exception as error:  # unpickling, parsing and shapes fail with a dozen kinds of error
             raise WeightsError(
-                f"the vocoder in {place} can't be loaded: {error}. It needs config.json and vocoder.safetensors "
-                "or vocoder.pt; download the folder again."
+                f"the vocoder in {place} can't be loaded: {error}. It needs config.json and "
+                "vocoder.safetensors or vocoder.pt; download the folder again."
             ) from error
         return model.eval()
 
@@ -179,4 +215,5 @@ class HifiGanGenerator(nn.Module):
         place = Path(folder)
         place.mkdir(parents=True, exist_ok=True)
         (place / "config.json").write_text(json.dumps(asdict(self.config), indent=2) + "\n", encoding="utf-8")
-        save_file({k: v.contiguous() for k, v in self.state_dict().items()}, place / "vocoder.safetensors")
+        state = {key: value.detach().cpu().contiguous() for key, value in self.state_dict().items()}
+        save_file(state, place / "vocoder.safetensors")
