@@ -260,21 +260,21 @@ def _download(
     offline: bool,
     parts: Sequence[str],
 ) -> Path:
-    from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub import errors as hub
+    from huggingface_hub import snapshot_download
 
+    reason = ""
     try:
         # Offline, the folder alone is looked up; what is missing from it shows when it is loaded.
         patterns = [f"{part}/*.json" for part in parts]
         if not offline:
             try:
-                listed = HfApi(token=token).list_repo_files(repo, revision=revision)
-                patterns = wanted_files(listed, parts)
-            except (hub.RepositoryNotFoundError, hub.RevisionNotFoundError, hub.DisabledRepoError):
+                patterns = wanted_files(_list_files(repo, revision, token), parts)
+            except (hub.RepositoryNotFoundError, hub.RevisionNotFoundError):
                 raise
             except Exception as error:  # the transport's own errors, which differ between client versions
+                reason, offline = f" ({error})", True
                 logger.warning("the Hub can't be reached (%s); looking for %s in the cache", error, repo)
-                offline = True
         folder = snapshot_download(
             repo,
             revision=revision,
@@ -283,30 +283,42 @@ def _download(
             local_files_only=offline,
             allow_patterns=patterns,
         )
-    except hub.GatedRepoError as error:
-        raise GatedRepoError(
-            f"{repo} is gated. Open its page on the Hub, accept its terms with your account, then log in with "
-            "`hf auth login` or set HF_TOKEN, and try again."
-        ) from error
-    except hub.RevisionNotFoundError as error:
-        raise WeightsError(
-            f"{repo} has no revision {revision!r}; leave it out for the main branch."
-        ) from error
-    except hub.RepositoryNotFoundError as error:
-        raise WeightsError(
+    except Exception as error:  # as above, and what the disk may raise
+        raise _explained(error, repo, revision, reason) from error
+    return Path(folder).resolve()
+
+
+def _list_files(repo: str, revision: str | None, token: str | bool | None) -> list[str]:
+    from huggingface_hub import HfApi
+
+    return HfApi(token=token).list_repo_files(repo, revision=revision)
+
+
+def _explained(error: Exception, repo: str, revision: str | None, reason: str) -> WeightsError:
+    """What a failed download means and what to do about it."""
+    from huggingface_hub import errors as hub
+
+    if isinstance(error, hub.GatedRepoError):
+        return GatedRepoError(
+            f"{repo} is gated. Open its page on the Hub, accept its terms with your account, then log in "
+            "with `hf auth login` or set HF_TOKEN, and try again."
+        )
+    if isinstance(error, hub.RevisionNotFoundError):
+        return WeightsError(f"{repo} has no revision {revision!r}; leave it out for the main branch.")
+    if isinstance(error, hub.RepositoryNotFoundError):
+        return WeightsError(
             f"the Hub has no repository {repo} that you may read; check the name, or log in with "
             "`hf auth login` if it is private."
-        ) from error
-    except hub.LocalEntryNotFoundError as error:
-        raise WeightsError(
-            f"{repo} is not complete in the cache and the Hub is not to be reached. Connect and load it "
-            "once, or download it elsewhere and give the folder; 'foley-mini' needs no network."
-        ) from error
-    except Exception as error:  # as above, and what the disk may raise
-        raise WeightsError(
-            f"{repo} could not be downloaded: {type(error).__name__}: {error}. Try again; what arrived is kept."
-        ) from error
-    return Path(folder).resolve()
+        )
+    if isinstance(error, hub.LocalEntryNotFoundError):
+        return WeightsError(
+            f"{repo} is not complete in the cache and the Hub is not to be reached{reason}. Connect and load "
+            "it once, or download it elsewhere and give the folder; 'foley-mini' needs no network."
+        )
+    return WeightsError(
+        f"{repo} could not be downloaded: {type(error).__name__}: {error}. "
+        "Try again; the files that arrived are kept."
+    )
 
 
 def push_folder(
