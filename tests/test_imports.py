@@ -65,7 +65,8 @@ def _imports(path: Path) -> tuple[tuple[int, str], ...]:
         if isinstance(node, ast.Import):
             found += [(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            found += [(node.lineno, f"{'.' * node.level}{node.module or ''}:{alias.name}") for alias in node.names]
+            module = "." * node.level + (node.module or "")
+            found += [(node.lineno, f"{module}:{alias.name}") for alias in node.names]
     return tuple(found)
 
 
@@ -93,7 +94,7 @@ def test_every_part_has_its_level() -> None:
 
 
 def test_imports_are_absolute() -> None:
-    relative = [_where(path, line) for path in MODULES for line, name in _imports(path) if name.startswith(".")]
+    relative = [_where(path, line) for path in MODULES for line, name in _imports(path) if name[0] == "."]
     assert not relative
 
 
@@ -133,9 +134,7 @@ def test_private_names_stay_in_their_part() -> None:
 
 
 def test_nobody_imports_the_command_line() -> None:
-    wrong = [
-        _where(path, line) for path in MODULES for line, part, _ in _own_imports(path) if part == "cli"
-    ]
+    wrong = [_where(path, line) for path in MODULES for line, part, _ in _own_imports(path) if part == "cli"]
     assert not wrong
 
 
@@ -166,7 +165,7 @@ def test_every_imported_package_is_a_declared_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     requirements = [*project["dependencies"], *extras["app"], *extras["daw"]]
-    declared = {re.split(r"[\[<>=~! ]", requirement)[0].lower().replace("_", "-") for requirement in requirements}
+    declared = {re.split(r"[\[<>=~! ]", one)[0].lower().replace("_", "-") for one in requirements}
     distributions = packages_distributions()
     missing = set()
     for path in MODULES:
@@ -192,7 +191,7 @@ def _loaded_after(code: str) -> set[str]:
     return set(last[1:])
 
 
-HEAVY = {"torch", "transformers", "diffusers", "lightning", "librosa", "matplotlib", "datasets", "wandb", "av"}
+HEAVY = {"av", "datasets", "diffusers", "librosa", "lightning", "matplotlib", "scipy", "torch", "transformers"}
 
 
 @pytest.mark.parametrize(
@@ -204,7 +203,7 @@ HEAVY = {"torch", "transformers", "diffusers", "lightning", "librosa", "matplotl
         "from audio_agent_zoo import RulePlanner\nRulePlanner().plan('Rain, then thunder', duration_s=5.0)",
         "from audio_agent_zoo import OpenAIPlanner, Plan, Step",
         "from audio_agent_zoo.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass",
-        "from audio_agent_zoo.cli import main\nassert main(['plan', 'Rain, then thunder', '--planner', 'rules']) == 0",
+        "from audio_agent_zoo.cli import main\nassert main(['plan', 'Rain, then thunder']) == 0",
     ],
 )
 def test_nothing_heavy_is_loaded_before_it_is_needed(code: str) -> None:

@@ -15,7 +15,7 @@ from audio_agent_zoo.rates import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from audio_agent_zoo.planner.plan import Plan, Step
-    from audio_agent_zoo.planner.planner import Planner
+    from audio_agent_zoo.planner import Planner
 
 Progress = Callable[[int, int], None]
 """Called as `(denoising steps done, denoising steps in all)`."""

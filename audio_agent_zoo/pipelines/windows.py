@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 
-
 def overlap_columns(native_columns: int) -> int:
     """Mel columns in which two windows of a long sound are cross-faded: 0.64 s where the width allows it."""
     return min(64, native_columns // 4)

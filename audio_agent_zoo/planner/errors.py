@@ -9,10 +9,12 @@ class PlannerError(AudioAgentError):
     Attributes:
         kind: Stable short name for programs.
         retryable: Whether the same request may succeed later.
+        retry_after_s: Seconds the server asked to wait, or None.
     """
 
     kind = "failed"
     retryable = False
+    retry_after_s: float | None = None
 
 
 class MissingKeyError(PlannerError):
@@ -83,6 +85,12 @@ class RefusalError(PlannerError):
     """The model declined to plan this."""
 
     kind = "refused"
+
+
+class QuestionError(PlannerError):
+    """The planner needs to know more; its question is the message."""
+
+    kind = "ask"
 
 
 class TruncatedError(PlannerError):

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 from lightning.pytorch.cli import LightningCLI
 
@@ -16,8 +17,7 @@ from audio_agent_zoo.training import (  # noqa: F401
 )
 
 
-def fit(arguments: Sequence[str]) -> LightningCLI:
-    """Run LightningCLI's `fit` with `arguments` (`--config recipe.yaml`, overrides)."""
+def _cli(arguments: list[str], *, run: bool) -> LightningCLI:
     from lightning import LightningDataModule, LightningModule
 
     # The arguments come from our own command line; LightningCLI's advice against that is for scripts.
@@ -28,5 +28,20 @@ def fit(arguments: Sequence[str]) -> LightningCLI:
         subclass_mode_model=True,
         subclass_mode_data=True,
         save_config_kwargs={"overwrite": True},
-        args=["fit", *arguments],
+        args=arguments,
+        run=run,
     )
+
+
+def fit(arguments: Sequence[str]) -> LightningCLI:
+    """Run LightningCLI's `fit` with `arguments` (`--config recipe.yaml`, overrides)."""
+    return _cli(["fit", *arguments], run=True)
+
+
+def instantiate(recipe: Path) -> LightningCLI:
+    """Parse a recipe and build its training, its data and its trainer, without running anything.
+
+    Raises:
+        SystemExit: If a key or a value of the recipe is wrong; the parser prints which.
+    """
+    return _cli(["--config", str(recipe)], run=False)

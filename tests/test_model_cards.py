@@ -1,0 +1,70 @@
+"""Every card has valid metadata, and the card of the bundled weights tells of what is in the folder."""
+
+import re
+from pathlib import Path
+
+import pytest
+from huggingface_hub import ModelCard
+
+import audio_agent_zoo
+from audio_agent_zoo.hub import BUNDLED, PublishedConfig, weight_files
+
+ROOT = Path(__file__).parents[1]
+CARDS = sorted((ROOT / "model_cards").glob("*.md"))
+PUBLISHED = [path for path in CARDS if path.stem != "template"]
+
+
+def _id(path: Path) -> str:
+    return path.stem
+
+
+def test_every_bundled_model_has_a_card_and_every_card_a_name() -> None:
+    assert {path.stem for path in PUBLISHED} == set(BUNDLED)
+    assert {path.name for path in (ROOT / "model_cards").iterdir()} == {path.name for path in CARDS}
+
+
+@pytest.mark.parametrize("path", CARDS, ids=_id)
+def test_metadata_is_valid(path: Path) -> None:
+    card = ModelCard.load(path)
+    assert card.data.license, "a card names its licence"
+    assert card.data.library_name == "audio-agent-zoo"
+    assert card.data.pipeline_tag in ("text-to-audio", "video-to-audio", "audio-to-audio")
+    assert card.data.tags
+    assert card.data.language
+    # What is read is what is written back: nothing in the metadata is lost.
+    assert ModelCard(str(card)).data.to_dict() == card.data.to_dict()
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=_id)
+def test_a_card_says_how_the_model_was_made_and_how_good_it_is(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    prose = re.sub(r"```.*?```|`[^`]*`|<->", "", text, flags=re.DOTALL)
+    assert not re.search(r"<[\w!]", prose), "a place of the template is not filled in"
+    for recipe in re.findall(r"recipes/[\w/.-]+\.yaml", text):
+        assert (ROOT / recipe).is_file(), recipe
+    assert re.search(r"audio-agent evaluate recipes/[\w/]+\.yaml", text)
+    assert "not for" in text.lower()
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_a_bundled_folder_is_what_its_config_and_card_say(name: str) -> None:
+    folder = BUNDLED[name]
+    config = PublishedConfig.read(folder)
+    assert config is not None
+    config.check(folder)
+    assert config.name == name
+    assert sorted(config.files) == sorted(str(path.relative_to(folder)) for path in weight_files(folder))
+    card = (ROOT / "model_cards" / f"{name}.md").read_text(encoding="utf-8")
+    assert ModelCard(card).data.license == config.license
+    for part in {Path(file).parts[0] for file in config.files}:
+        assert f"`{part}`" in card, f"the card does not tell of the part {part}"
+
+
+def test_a_bundled_folder_was_written_by_this_version_or_an_earlier_one() -> None:
+    def numbers(version: str) -> tuple[int, ...]:
+        return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
+
+    for folder in BUNDLED.values():
+        config = PublishedConfig.read(folder)
+        assert config is not None
+        assert numbers(config.library_version) <= numbers(audio_agent_zoo.__version__)
