@@ -273,8 +273,10 @@ def _download(
             except (hub.RepositoryNotFoundError, hub.RevisionNotFoundError):
                 raise
             except Exception as error:  # the transport's own errors, which differ between client versions
-                reason, offline = f" ({error})", True
-                logger.warning("the Hub can't be reached (%s); looking for %s in the cache", error, repo)
+                reason, offline = f" ({_reason(error)})", True
+                logger.warning(
+                    "the Hub can't be reached (%s); looking for %s in the cache", _reason(error), repo
+                )
         folder = snapshot_download(
             repo,
             revision=revision,
@@ -291,7 +293,15 @@ def _download(
 def _list_files(repo: str, revision: str | None, token: str | bool | None) -> list[str]:
     from huggingface_hub import HfApi
 
-    return HfApi(token=token).list_repo_files(repo, revision=revision)
+    # One request that fails at once without network; a listing of the tree is tried for half a minute.
+    info = HfApi(token=token).model_info(repo, revision=revision)
+    return [item.rfilename for item in info.siblings or []]
+
+
+def _reason(error: Exception) -> str:
+    """Kind and first line of an error; the client's own go on with links and request numbers."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def _explained(error: Exception, repo: str, revision: str | None, reason: str) -> WeightsError:
@@ -316,8 +326,7 @@ def _explained(error: Exception, repo: str, revision: str | None, reason: str) -
             "it once, or download it elsewhere and give the folder; 'foley-mini' needs no network."
         )
     return WeightsError(
-        f"{repo} could not be downloaded: {type(error).__name__}: {error}. "
-        "Try again; the files that arrived are kept."
+        f"{repo} could not be downloaded: {_reason(error)}. Try again; the files that arrived are kept."
     )
 
 
@@ -362,7 +371,7 @@ def push_folder(
         )
     except Exception as error:  # the transport's own errors, which differ between client versions
         raise WeightsError(
-            f"{folder} could not be pushed to {repo}: {type(error).__name__}: {error}. Log in with "
+            f"{folder} could not be pushed to {repo}: {_reason(error)}. Log in with "
             "`hf auth login` as someone who may write there, and try again."
         ) from error
     return str(commit.commit_url)

@@ -191,7 +191,7 @@ def _loaded_after(code: str) -> set[str]:
     return set(last[1:])
 
 
-HEAVY = {"av", "datasets", "diffusers", "librosa", "lightning", "matplotlib", "scipy", "torch", "transformers"}
+HEAVY = {"av", "datasets", "diffusers", "librosa", "lightning", "matplotlib", "torch", "transformers"}
 
 
 @pytest.mark.parametrize(

@@ -14,16 +14,12 @@ CARDS = sorted((ROOT / "model_cards").glob("*.md"))
 PUBLISHED = [path for path in CARDS if path.stem != "template"]
 
 
-def _id(path: Path) -> str:
-    return path.stem
-
-
 def test_every_bundled_model_has_a_card_and_every_card_a_name() -> None:
     assert {path.stem for path in PUBLISHED} == set(BUNDLED)
     assert {path.name for path in (ROOT / "model_cards").iterdir()} == {path.name for path in CARDS}
 
 
-@pytest.mark.parametrize("path", CARDS, ids=_id)
+@pytest.mark.parametrize("path", CARDS, ids=[path.stem for path in CARDS])
 def test_metadata_is_valid(path: Path) -> None:
     card = ModelCard.load(path)
     assert card.data.license, "a card names its licence"
@@ -35,7 +31,7 @@ def test_metadata_is_valid(path: Path) -> None:
     assert ModelCard(str(card)).data.to_dict() == card.data.to_dict()
 
 
-@pytest.mark.parametrize("path", PUBLISHED, ids=_id)
+@pytest.mark.parametrize("path", PUBLISHED, ids=[path.stem for path in PUBLISHED])
 def test_a_card_says_how_the_model_was_made_and_how_good_it_is(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     prose = re.sub(r"```.*?```|`[^`]*`|<->", "", text, flags=re.DOTALL)

@@ -5,7 +5,8 @@ directly. The condition-adapter one has any number of encoders, each with an ada
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from transformers import (
     PreTrainedTokenizerBase,
     T5EncoderModel,
 )
+from transformers.utils import logging as transformers_logging
 
 from audio_agent_zoo.errors import WeightsError
 
@@ -219,12 +221,14 @@ class TextConditioning(nn.Module):
         place = Path(folder)
         if self.stock:
             self.parts[0].tokenizer.save_pretrained(place / "tokenizer")
-            self.parts[0].encoder.save_pretrained(place / "text_encoder")
+            with _no_progress_bars():
+                self.parts[0].encoder.save_pretrained(place / "text_encoder")
             return
         listing: list[dict[str, Any]] = []
         adapted = [(part, part.adapter) for part in self.parts if part.adapter is not None]
         for i, (part, adapter) in enumerate(adapted):
-            part.encoder.save_pretrained(place / f"text_encoder_{i}")
+            with _no_progress_bars():
+                part.encoder.save_pretrained(place / f"text_encoder_{i}")
             part.tokenizer.save_pretrained(place / f"text_encoder_{i}")
             adapter.save_pretrained(place / f"condition_adapter_{i}")
             width, condition_dim = adapter.proj.weight.shape
@@ -240,6 +244,18 @@ class TextConditioning(nn.Module):
                 }
             )
         (place / CONDITION_CONFIG).write_text(json.dumps(listing, indent=2) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """Keep transformers from drawing a bar for every small file."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
 
 
 def _positions(encoder: PreTrainedModel) -> int:
@@ -304,9 +320,10 @@ def _load_encoder(place: Path) -> PreTrainedModel:
     else:
         raise WeightsError(f"{place} holds a {kind}; known text encoders are CLIP, T5 and CLAP.")
     # Keys beyond the encoder's own are no error: some folders hold the other tower as well.
-    loaded: Any = model.from_pretrained(
-        place, dtype=torch.float32, local_files_only=True, output_loading_info=True
-    )
+    with _no_progress_bars():
+        loaded: Any = model.from_pretrained(
+            place, dtype=torch.float32, local_files_only=True, output_loading_info=True
+        )
     encoder, info = loaded
     if missing := sorted(info["missing_keys"]) + sorted(map(str, info["mismatched_keys"])):
         raise WeightsError(

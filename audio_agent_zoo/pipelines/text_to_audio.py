@@ -101,7 +101,9 @@ class TextToAudioPipeline:
             token=token,
             local_files_only=local_files_only,
         )
-        name = f"{path_or_repo}@{revision}" if revision else str(path_or_repo)
+        # A folder goes by its own name: where it lies on this machine is nobody else's business.
+        local = Path(path_or_repo).expanduser().is_dir()
+        name = folder.name if local else f"{path_or_repo}@{revision}" if revision else str(path_or_repo)
         return cls(TextToAudioParts.load(folder, name)).to(device, dtype)
 
     @property
@@ -138,7 +140,8 @@ class TextToAudioPipeline:
         self.dtype = dtype or self.dtype
         self._offload_to = None
         for network in (self.parts.conditioning, self.parts.unet, self.parts.vae):
-            network.to(self.device, self.dtype)
+            # PyTorch's own method: diffusers' one warns about modules in need of float32 that are not there.
+            nn.Module.to(network, self.device, self.dtype)
         self.parts.vocoder.to(self.device)
         return self
 
@@ -243,7 +246,7 @@ class TextToAudioPipeline:
             if guided:
                 without, with_text = predicted.chunk(2)
                 predicted = without + request.guidance * (with_text - without)
-            latents = scheduler.step(predicted, step, latents, **extra).prev_sample
+            latents = torch.as_tensor(scheduler.step(predicted, step, latents, **extra).prev_sample)
             tick()
         return latents
 

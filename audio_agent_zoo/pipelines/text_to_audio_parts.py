@@ -135,7 +135,7 @@ class TextToAudioParts:
         if dtype is not None:
             networks = copy.deepcopy(networks)
             for network in networks:
-                network.to(dtype)
+                torch.nn.Module.to(network, dtype)
         unet, vae, conditioning, vocoder = networks
         unet.save_pretrained(folder / "unet")
         vae.save_pretrained(folder / "vae")
