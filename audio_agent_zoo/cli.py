@@ -182,11 +182,10 @@ def find_recipe(path: Path) -> Path:
     Raises:
         ValueError: If neither exists.
     """
-    installed = Path(__file__).parent / path
-    if path.is_file():
-        return path
-    if installed.is_file():
-        return installed
+    package = Path(__file__).parent  # a wheel holds recipes/ inside the package, a checkout beside it
+    for place in (path, package / path, package.parent / path):
+        if place.is_file():
+            return place
     raise ValueError(f"there is no recipe {path}; the package's own are in recipes/, listed in recipes/README.md.")
 
 

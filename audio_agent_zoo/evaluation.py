@@ -25,6 +25,7 @@ from audio_agent_zoo.metrics.log_spectral_distance import LogSpectralDistance
 from audio_agent_zoo.mixing import Placement, mix
 from audio_agent_zoo.models.foley_classifier import FoleyClassifier
 from audio_agent_zoo.models.mel import log_mel
+from audio_agent_zoo.models.mel_consistency import fit_to_mel
 from audio_agent_zoo.pipelines.audio_agent import AudioAgent
 from audio_agent_zoo.planner.plan import Plan
 from audio_agent_zoo.planner.rule_planner import RulePlanner
@@ -199,10 +200,12 @@ class TextToAudioEvaluator:
         target = torch.from_numpy(audio)
         mel = log_mel(target, pipeline.mel)
         with torch.inference_mode():
-            ours = torch.cat([pipeline.vocoder(part) for part in mel.split(16)])
+            raw = torch.cat([pipeline.vocoder(part) for part in mel.split(16)])
+            fitted = fit_to_mel(raw, mel, pipeline.mel, pipeline.parts.generation.mel_iterations)
         griffin_lim = torch.stack([torch.as_tensor(griffin_lim_from_mel(one, pipeline.mel)) for one in tqdm(mel, desc="Griffin-Lim")])
         figures = []
-        for name, waves, better in (("vocoder", ours, "lower"), ("griffin_lim", griffin_lim, "")):
+        made = (("vocoder", raw, "lower"), ("vocoder_fitted", fitted, "lower"), ("griffin_lim", griffin_lim, ""))
+        for name, waves, better in made:
             metric = LogSpectralDistance()
             metric.update(waves[:, : target.shape[1]].float(), target)
             figures.append(Figure(f"log_spectral_distance_{name}", float(metric.compute()), "dB", better, len(audio)))

@@ -49,12 +49,14 @@ class Generation:
         guidance_scale: Classifier-free guidance.
         native_columns: Widest mel image the model was trained on; longer sounds are made in windows.
         min_columns: Narrowest mel image it makes well; shorter sounds are cut from it.
+        mel_iterations: Times the vocoder's sound is fitted to the mel it was made from; 0 trusts the vocoder.
     """
 
     num_inference_steps: int = 50
     guidance_scale: float = 7.5
     native_columns: int = 1024
     min_columns: int = 1024
+    mel_iterations: int = 0
 
 
 @dataclass(frozen=True)

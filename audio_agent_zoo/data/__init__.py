@@ -1,0 +1,1 @@
+"""Rows in, batches out: sources, cached features, data modules."""

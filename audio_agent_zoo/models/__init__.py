@@ -1,0 +1,1 @@
+"""Networks and signal transforms, without any training code."""

@@ -60,7 +60,8 @@ class MelConfig:
 
 
 @lru_cache(maxsize=8)
-def _filters(config: MelConfig) -> Tensor:
+def mel_filters(config: MelConfig) -> Tensor:
+    """Slaney-normalised mel filterbank `(n_mels, n_fft // 2 + 1)`."""
     from transformers.audio_utils import mel_filter_bank
 
     bank = mel_filter_bank(
@@ -102,7 +103,7 @@ def log_mel(waveform: Tensor, config: MelConfig) -> Tensor:
         padded, config.n_fft, config.hop_length, config.win_length, window, center=False, return_complex=True
     )
     magnitude = torch.sqrt(spectrum.real.square() + spectrum.imag.square() + 1e-9)
-    return torch.log(torch.clamp(_filters(config).to(waveform.device) @ magnitude, min=config.log_floor))
+    return torch.log(torch.clamp(mel_filters(config).to(waveform.device) @ magnitude, min=config.log_floor))
 
 
 def to_image(mel: Tensor, config: MelConfig) -> Tensor:

@@ -1,0 +1,1 @@
+"""Inference: weights and a request in, sound out."""

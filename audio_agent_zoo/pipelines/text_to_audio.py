@@ -20,6 +20,7 @@ from audio_agent_zoo.errors import RenderError
 from audio_agent_zoo.hub import push_folder, resolve
 from audio_agent_zoo.models.hifigan import HifiGanGenerator
 from audio_agent_zoo.models.mel import MelConfig, from_image
+from audio_agent_zoo.models.mel_consistency import fit_to_mel
 from audio_agent_zoo.pipelines.text_to_audio_parts import TextToAudioParts
 from audio_agent_zoo.pipelines.text_to_audio_request import Request
 from audio_agent_zoo.pipelines.windows import (
@@ -263,6 +264,7 @@ class TextToAudioPipeline:
         heard = mel[..., : columns + self.vocoder.config.context_columns]
         with self._working(self.vocoder):
             wave: Tensor = self.vocoder(heard)
+            wave = fit_to_mel(wave, heard, self.mel, self.parts.generation.mel_iterations)
         return wave[:, : columns * self.mel.hop_length].float().cpu()
 
     @torch.inference_mode()

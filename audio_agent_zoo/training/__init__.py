@@ -1,0 +1,1 @@
+"""Trainings: one LightningModule per stage, and what happens beside the optimisation."""

@@ -57,7 +57,7 @@ class VocoderTraining(LightningModule):
         segment_columns: int = 64,
         learning_rate: float = 1e-3,
         decoded_share: float = 0.5,
-        adversarial_start: int = 1200,
+        adversarial_start: int = 1600,
         mel_weight: float = 1.0,
         feature_weight: float = 2.0,
     ) -> None:
