@@ -40,7 +40,9 @@ def _parser() -> argparse.ArgumentParser:
 
     generate = commands.add_parser("generate", help="plan a request, make every sound, mix them to a WAV")
     _add_planning(generate)
-    generate.add_argument("--out", type=Path, default=Path("out.wav"), help="WAV to write; .plan.json and .png go beside")
+    generate.add_argument(
+        "--out", type=Path, default=Path("out.wav"), help="WAV to write; .plan.json and .png go beside"
+    )
     generate.add_argument("--stems", action="store_true", help="also write one WAV per step")
     generate.add_argument("--plan", type=Path, metavar="JSON", help="render this plan instead of planning the text")
     generate.add_argument("--weights", default="foley-mini", help="name, folder or Hub repository (default foley-mini)")
@@ -75,7 +77,9 @@ def _parser() -> argparse.ArgumentParser:
 def _make_plan(arguments: argparse.Namespace) -> "Plan":
     from audio_agent_zoo.planner import make_planner
 
-    return make_planner(arguments.planner).plan(arguments.text, duration_s=check_duration(arguments.duration, "--duration"))
+    return make_planner(arguments.planner).plan(
+        arguments.text, duration_s=check_duration(arguments.duration, "--duration")
+    )
 
 
 def _plan(arguments: argparse.Namespace) -> int:
@@ -106,7 +110,9 @@ def _read_plan(path: Path) -> "Plan":
     try:
         return Plan.from_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise MediaError(f"{path} can't be read as a plan: {error}. Give a .plan.json that `generate` wrote.") from error
+        raise MediaError(
+            f"{path} can't be read as a plan: {error}. Give a .plan.json that `generate` wrote."
+        ) from error
 
 
 def _check_writable(out: Path) -> None:

@@ -177,7 +177,9 @@ class TextToAudioEvaluator:
             write_audio(self.output / f"single-{clip.class_name}.wav", audio, SAMPLE_RATE)
         real_hits = np.array([self.named(clip.audio) == clip.class_name for clip in clips])
         hits = np.array([self.named(audio) == clip.class_name for clip, audio in zip(clips, made, strict=True)])
-        missed = [clip.caption + " -> " + self.named(a) for clip, a, hit in zip(clips, made, hits, strict=True) if not hit]
+        missed = [
+            clip.caption + " -> " + self.named(a) for clip, a, hit in zip(clips, made, hits, strict=True) if not hit
+        ]
         (self.output / "missed.txt").write_text("\n".join(missed) + "\n", encoding="utf-8")
         noise = np.random.default_rng(s.seed).normal(0, 0.2, (len(clips), len(clips[0].audio))).astype(np.float32)
         real, floor = [clip.audio for clip in clips], [clip.audio for clip in others]
@@ -195,16 +197,25 @@ class TextToAudioEvaluator:
         pipeline, s = self.agent.text_to_audio, self.settings
         names = (CLASS_NAMES * (s.n_vocoder_clips // len(CLASS_NAMES) + 1))[: s.n_vocoder_clips]
         audio = np.stack(
-            [make_clip(s.seed * 10_000 + 9_000 + i, "test", 2.56, class_name=name).audio for i, name in enumerate(names)]
+            [
+                make_clip(s.seed * 10_000 + 9_000 + i, "test", 2.56, class_name=name).audio
+                for i, name in enumerate(names)
+            ]
         )
         target = torch.from_numpy(audio)
         mel = log_mel(target, pipeline.mel)
         with torch.inference_mode():
             raw = torch.cat([pipeline.vocoder(part) for part in mel.split(16)])
             fitted = fit_to_mel(raw, mel, pipeline.mel, pipeline.parts.generation.mel_iterations)
-        griffin_lim = torch.stack([torch.as_tensor(griffin_lim_from_mel(one, pipeline.mel)) for one in tqdm(mel, desc="Griffin-Lim")])
+        griffin_lim = torch.stack(
+            [torch.as_tensor(griffin_lim_from_mel(one, pipeline.mel)) for one in tqdm(mel, desc="Griffin-Lim")]
+        )
         figures = []
-        made = (("vocoder", raw, "lower"), ("vocoder_fitted", fitted, "lower"), ("griffin_lim", griffin_lim, ""))
+        made = (
+            ("vocoder", raw, "lower"),
+            ("vocoder_fitted", fitted, "lower"),
+            ("griffin_lim", griffin_lim, ""),
+        )
         for name, waves, better in made:
             metric = LogSpectralDistance()
             metric.update(waves[:, : target.shape[1]].float(), target)
@@ -213,7 +224,10 @@ class TextToAudioEvaluator:
 
     def _pair_hit(self, audio: Audio, plan: Plan, wanted: tuple[str, str]) -> bool:
         """Whether both events are named in their own time range."""
-        ranges = ((plan.steps[0].start_s, plan.steps[0].end_s), (plan.steps[-1].start_s, plan.steps[-1].end_s))
+        ranges = (
+            (plan.steps[0].start_s, plan.steps[0].end_s),
+            (plan.steps[-1].start_s, plan.steps[-1].end_s),
+        )
         heard = [self.named(audio[n_samples(start) : n_samples(end)]) for start, end in ranges]
         return tuple(heard) == wanted
 
@@ -236,7 +250,9 @@ class TextToAudioEvaluator:
             placements = [
                 Placement(
                     audio=make_clip(seed + j, "test", step.end_s - step.start_s, class_name=name).audio,
-                    start_s=step.start_s, end_s=step.end_s, level_lufs=step.level_lufs,
+                    start_s=step.start_s,
+                    end_s=step.end_s,
+                    level_lufs=step.level_lufs,
                 )
                 for j, (step, name) in enumerate(zip(ends, names, strict=True))
             ]
@@ -244,7 +260,9 @@ class TextToAudioEvaluator:
             if i < 4:
                 write_audio(self.output / f"pair-{i}-planned.wav", audio, SAMPLE_RATE)
                 write_audio(self.output / f"pair-{i}-single-pass.wav", one_pass, SAMPLE_RATE)
-        hits = {name: np.array(values) for name, values in (("planned", planned), ("single_pass", single), ("real", real))}
+        hits = {
+            name: np.array(values) for name, values in (("planned", planned), ("single_pass", single), ("real", real))
+        }
         return [
             _share("pair_named_real_mix", hits["real"], s.seed),
             _share("pair_named_planned", hits["planned"], s.seed),

@@ -276,9 +276,7 @@ def _download(
                 raise
             except Exception as error:  # the transport's own errors, which differ between client versions
                 reason, offline = f" ({_reason(error)})", True
-                logger.warning(
-                    "the Hub can't be reached (%s); looking for %s in the cache", _reason(error), repo
-                )
+                logger.warning("the Hub can't be reached (%s); looking for %s in the cache", _reason(error), repo)
         folder = snapshot_download(
             repo,
             revision=revision,

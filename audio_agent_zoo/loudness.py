@@ -57,9 +57,7 @@ def oversampled_peaks(audio: NDArray[np.floating]) -> NDArray[np.float64]:
     """For each sample, the largest magnitude of the oversampled curve from it to the next, over channels."""
     from scipy.signal import firwin, resample_poly
 
-    low_pass = firwin(2 * _REACH * _OVERSAMPLING + 1, 1 / _OVERSAMPLING, window=("kaiser", 5.0)).astype(
-        np.float32
-    )
+    low_pass = firwin(2 * _REACH * _OVERSAMPLING + 1, 1 / _OVERSAMPLING, window=("kaiser", 5.0)).astype(np.float32)
     values = np.asarray(audio, dtype=np.float32).reshape(len(audio), -1)
     peaks = np.zeros(len(values))
     for start in range(0, len(values), _CHUNK):

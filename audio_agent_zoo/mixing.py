@@ -126,9 +126,7 @@ def _faded(audio: NDArray[np.float64], placement: Placement, sample_rate: int) -
     return audio
 
 
-def _level_gain_db(
-    audio: NDArray[np.float64], placement: Placement, sample_rate: int, notes: list[str]
-) -> float:
+def _level_gain_db(audio: NDArray[np.float64], placement: Placement, sample_rate: int, notes: list[str]) -> float:
     """Gain in dB that brings a faded sound to its level, as far as that does it good."""
     loudness = loudness_lufs(audio, sample_rate)
     if not np.isfinite(loudness):
@@ -141,9 +139,7 @@ def _level_gain_db(
     headroom = -20 * float(np.log10(np.max(np.abs(audio))))
     gain_db = min(wanted, MAX_GAIN_DB, headroom)
     if wanted - gain_db > 0.5:
-        reason = (
-            "its peaks are at full scale" if headroom <= MAX_GAIN_DB else f"it was raised by {gain_db:.0f} dB"
-        )
+        reason = "its peaks are at full scale" if headroom <= MAX_GAIN_DB else f"it was raised by {gain_db:.0f} dB"
         notes.append(
             f"{placement.name} stays at {loudness + gain_db:.1f} LUFS, {wanted - gain_db:.1f} dB under its "
             f"level: {reason}."
@@ -228,8 +224,6 @@ def mix(
     gain = limiter_gain(mixed, sample_rate, ceiling_dbtp)
     lowest_db = 20 * float(np.log10(gain.min(initial=1.0)))
     if lowest_db < -0.1:
-        notes.append(
-            f"The limiter took {-lowest_db:.1f} dB from the loudest moment to keep {ceiling_dbtp:g} dBTP."
-        )
+        notes.append(f"The limiter took {-lowest_db:.1f} dB from the loudest moment to keep {ceiling_dbtp:g} dBTP.")
     audio = (mixed * (gain if channels == 1 else gain[:, None])).astype(np.float32)
     return Mix(audio, stems, gains_db, gain, lowest_db, notes)

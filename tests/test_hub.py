@@ -46,9 +46,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
         yield running
 
 
-def test_from_pretrained_over_http_then_from_the_cache(
-    server: LoopbackHub, published: Path, tmp_path: Path
-) -> None:
+def test_from_pretrained_over_http_then_from_the_cache(server: LoopbackHub, published: Path, tmp_path: Path) -> None:
     server.publish(NAME, published)
     expected = TextToAudioPipeline.from_pretrained(published)("rain", 0.2, seed=3).audios[0]
     online = TextToAudioPipeline.from_pretrained(NAME, cache_dir=tmp_path)
@@ -63,9 +61,7 @@ def test_from_pretrained_over_http_then_from_the_cache(
 
 
 @pytest.mark.parametrize("layout", ["stock", "adapted"])
-def test_public_layouts_over_http_bring_only_what_is_needed(
-    server: LoopbackHub, tmp_path: Path, layout: str
-) -> None:
+def test_public_layouts_over_http_bring_only_what_is_needed(server: LoopbackHub, tmp_path: Path, layout: str) -> None:
     folder = tmp_path / layout
     (tiny.write_stock if layout == "stock" else tiny.write_adapted)(folder)
     (folder / "demo").mkdir()
@@ -76,11 +72,7 @@ def test_public_layouts_over_http_bring_only_what_is_needed(
     server.publish("auffusion/auffusion", folder)
     made = TextToAudioPipeline.from_pretrained("auffusion/auffusion", cache_dir=tmp_path / "cache")
     assert made.name == "auffusion/auffusion"
-    fetched = {
-        request.split("/resolve/")[1].split("/", 1)[1]
-        for request in server.requests
-        if "/resolve/" in request
-    }
+    fetched = {request.split("/resolve/")[1].split("/", 1)[1] for request in server.requests if "/resolve/" in request}
     assert {"unet/diffusion_pytorch_model.bin", "vocoder/vocoder.pt"} <= fetched
     assert not [path for path in fetched if path.startswith(("demo", "safety", "feature")) or "fp16" in path]
 
@@ -115,9 +107,7 @@ def test_gated_private_and_missing_repositories(server: LoopbackHub, published: 
         hub.resolve("someone/else", cache_dir=tmp_path)
 
 
-def test_no_network(
-    server: LoopbackHub, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_network(server: LoopbackHub, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server.publish(NAME, published)
     with pytest.raises(WeightsError, match="not complete in the cache"):
         hub.resolve(NAME, cache_dir=tmp_path, local_files_only=True)
@@ -131,9 +121,7 @@ def test_no_network(
         hub.resolve(NAME, cache_dir=tmp_path)
 
 
-def test_a_download_cut_off_says_so_and_goes_on_later(
-    server: LoopbackHub, published: Path, tmp_path: Path
-) -> None:
+def test_a_download_cut_off_says_so_and_goes_on_later(server: LoopbackHub, published: Path, tmp_path: Path) -> None:
     server.publish(NAME, published)
     server.cut_off = "unet/diffusion_pytorch_model.safetensors"
     with pytest.raises(WeightsError, match=r"could not be downloaded.*Try again"):
@@ -225,9 +213,7 @@ def test_other_parts_of_a_folder_are_not_read_for_sound(folder: Path) -> None:
         again.check(folder)
 
 
-def test_a_save_cut_off_leaves_no_folder_that_looks_whole(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_save_cut_off_leaves_no_folder_that_looks_whole(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = TextToAudioPipeline.from_pretrained(folder)
 
     def full_disk(_: object) -> None:

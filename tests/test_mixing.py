@@ -160,9 +160,7 @@ def test_loudness_is_that_of_the_standards_reference() -> None:
 
 def test_loudness_gates_silence() -> None:
     sound = tone(4.0)
-    assert loudness_lufs(np.pad(sound, (0, 20 * RATE)), RATE) == pytest.approx(
-        loudness_lufs(sound, RATE), abs=0.5
-    )
+    assert loudness_lufs(np.pad(sound, (0, 20 * RATE)), RATE) == pytest.approx(loudness_lufs(sound, RATE), abs=0.5)
 
 
 @pytest.mark.parametrize("seconds", [0.01, 0.1, 0.39, 0.44])
@@ -226,9 +224,7 @@ def test_one_click_never_passes_full_scale_alone() -> None:
 
 
 def dense_mix(channels: int = 1) -> Mix:
-    placements = [
-        Placement(noise(4.0, seed=i), 0.3 * i, 4.0, level_lufs=-9.0 - i, pan=i / 10 - 0.5) for i in range(8)
-    ]
+    placements = [Placement(noise(4.0, seed=i), 0.3 * i, 4.0, level_lufs=-9.0 - i, pan=i / 10 - 0.5) for i in range(8)]
     return mix(placements, 4.0, channels=channels)
 
 
@@ -261,8 +257,7 @@ def test_the_true_peak_stays_under_the_ceiling(kind: str, ceiling: float) -> Non
         "noise": below_7_khz(noise(2.0, level=2.0)),
         "low tone": tone(2.0, hertz=50, level=4.0),
         "near the top": tone(2.0, hertz=7900.0, level=3.0),
-        "clicks": 5
-        * sum((click(2.0, at_s=0.1 + 0.37 * i, length_s=0.003) for i in range(5)), np.zeros(2 * RATE)),
+        "clicks": 5 * sum((click(2.0, at_s=0.1 + 0.37 * i, length_s=0.003) for i in range(5)), np.zeros(2 * RATE)),
         "square": 3 * np.sign(tone(2.0, hertz=333.0)),
     }
     made = mix([Placement(sounds[kind], 0, 2, fade_in_s=0, fade_out_s=0)], 2.0, ceiling_dbtp=ceiling)
@@ -274,9 +269,7 @@ def test_the_true_peak_stays_under_the_ceiling(kind: str, ceiling: float) -> Non
 
 
 def test_the_limiter_is_smooth_and_lets_go() -> None:
-    loud = np.concatenate(
-        [noise(1.0, level=0.1), noise(0.05, level=1.5, seed=1), noise(1.0, level=0.1, seed=2)]
-    )
+    loud = np.concatenate([noise(1.0, level=0.1), noise(0.05, level=1.5, seed=1), noise(1.0, level=0.1, seed=2)])
     gain = limiter_gain(loud, RATE, -1.0).astype(np.float64)
     assert (gain[: round(0.99 * RATE)] == 1).all()  # nothing is touched before its 5 ms
     assert gain[-1] == 1

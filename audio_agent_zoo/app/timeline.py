@@ -103,9 +103,7 @@ def _time_step(duration_s: float) -> float:
     return next((step for step in steps if duration_s / step <= 13), 120)
 
 
-def _draw_steps(
-    axes: "Axes", ruler: _Ruler, steps: Sequence[TimelineStep], duration_s: float, row_in: float
-) -> None:
+def _draw_steps(axes: "Axes", ruler: _Ruler, steps: Sequence[TimelineStep], duration_s: float, row_in: float) -> None:
     """One row per step: a bar, its caption in or beside it, its name to the left, its level to the right."""
     inch_s = duration_s / (_WIDTH_IN - _LEFT_IN - _RIGHT_IN)  # seconds per inch
     size = 9.0 if row_in > 0.27 else 7.5
@@ -169,9 +167,7 @@ def _caption(
     margin = 0.08
     rooms = {"in": end - start - 2 * margin, "after": total - end - 2 * margin, "before": start - 2 * margin}
     wanted = ruler.width_in(" ".join(prompt.split()), size) + 0.01
-    place = next(
-        (where for where, room in rooms.items() if room >= wanted), max(rooms, key=lambda w: rooms[w])
-    )
+    place = next((where for where, room in rooms.items() if room >= wanted), max(rooms, key=lambda w: rooms[w]))
     text = ruler.fitted(prompt, rooms[place], size)
     x = {"in": start + margin, "after": end + margin, "before": start - margin}[place]
     white = place == "in" and not is_background
@@ -354,9 +350,7 @@ def draw_timeline(
         MediaError: If the file can't be written.
     """
     if audio.ndim not in (1, 2) or not len(audio) or not np.isfinite(audio).all():
-        raise ValueError(
-            f"the sound {audio.shape} is empty or holds values that are no numbers; give (samples,)."
-        )
+        raise ValueError(f"the sound {audio.shape} is empty or holds values that are no numbers; give (samples,).")
     with warnings.catch_warnings():
         # A script that no font here has is drawn as boxes; that is no news to whoever asked for the picture.
         warnings.filterwarnings("ignore", message="Glyph .* missing")

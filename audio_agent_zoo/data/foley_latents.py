@@ -103,7 +103,12 @@ class LatentBatches(Dataset[LatentBatch]):
     """
 
     def __init__(
-        self, buckets: list[tuple[Tensor, list[list[str]]]], n_batches: int, values_per_batch: int, seed: int, first: int = 0
+        self,
+        buckets: list[tuple[Tensor, list[list[str]]]],
+        n_batches: int,
+        values_per_batch: int,
+        seed: int,
+        first: int = 0,
     ) -> None:
         self.buckets, self.n_batches, self.values_per_batch = buckets, n_batches, values_per_batch
         self.seed, self.first = seed, first

@@ -41,7 +41,11 @@ class FoleyWorldDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[ClipItem]:
         """Shuffled training batches, incomplete ones dropped."""
         return DataLoader(
-            self.train, self.batch_size, shuffle=True, drop_last=True, num_workers=self.num_workers,
+            self.train,
+            self.batch_size,
+            shuffle=True,
+            drop_last=True,
+            num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
         )
 

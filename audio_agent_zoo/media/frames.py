@@ -82,9 +82,7 @@ def _stated_duration_s(container: "InputContainer", stream: "VideoStream") -> fl
     return None
 
 
-def checked_end_s(
-    path: str | Path, container: "InputContainer", stream: "VideoStream", last_s: float
-) -> float:
+def checked_end_s(path: str | Path, container: "InputContainer", stream: "VideoStream", last_s: float) -> float:
     """Length of the picture in seconds: as stated, else up to the end `last_s` of its last frame.
 
     Raises:
@@ -92,9 +90,7 @@ def checked_end_s(
     """
     stated_s = _stated_duration_s(container, stream) or last_s
     if stated_s - last_s > _MAX_MISSING_S:
-        raise MediaError(
-            f"{path} is cut off: its picture ends at {last_s:.2f} s of {stated_s:.2f} s. Copy it again."
-        )
+        raise MediaError(f"{path} is cut off: its picture ends at {last_s:.2f} s of {stated_s:.2f} s. Copy it again.")
     return stated_s
 
 
@@ -135,9 +131,7 @@ def probe_video(path: str | Path) -> VideoInfo:
         has_audio = bool(container.streams.audio)
     if duration_s is None:
         with opened(path) as (container, stream):
-            duration_s = max(
-                time + _length_s(frame, stream) for time, frame in _timed_frames(container, stream)
-            )
+            duration_s = max(time + _length_s(frame, stream) for time, frame in _timed_frames(container, stream))
     width, height = (first.height, first.width) if rotation % 180 else (first.width, first.height)
     return VideoInfo(duration_s, width, height, fps, rotation, has_audio)
 
@@ -155,9 +149,7 @@ def _converted(frame: "VideoFrame", size: tuple[int, int] | None) -> Frames:
     return np.rot90(frame.to_ndarray(format="rgb24", width=width, height=height), turns)
 
 
-def iter_frames(
-    path: str | Path, fps: float = FRAME_RATE, size: tuple[int, int] | None = None
-) -> Iterator[Frames]:
+def iter_frames(path: str | Path, fps: float = FRAME_RATE, size: tuple[int, int] | None = None) -> Iterator[Frames]:
     """Read a video at a constant frame rate, a chunk at a time.
 
     Frame k is what a player shows k / fps seconds after the first frame; there is one for every k / fps

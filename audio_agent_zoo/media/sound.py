@@ -72,9 +72,7 @@ def _decode(source: str | Path | bytes, name: str) -> tuple[Audio, int]:
                 raise MediaError(f"{name} has no sound. {hint}")
             resampler = None
             for frame in container.decode(audio=0):
-                resampler = resampler or av.AudioResampler(
-                    format="fltp", layout=frame.layout, rate=frame.sample_rate
-                )
+                resampler = resampler or av.AudioResampler(format="fltp", layout=frame.layout, rate=frame.sample_rate)
                 blocks += [part.to_ndarray().T for part in resampler.resample(frame)]
             if resampler is None:
                 return np.zeros((0, 1), np.float32), SAMPLE_RATE
@@ -95,17 +93,13 @@ def checked_sound(audio: NDArray[np.floating], name: str) -> float:
         ValueError: If it is not `(samples,)` or `(samples, channels)`, or not finite.
     """
     if audio.ndim not in (1, 2) or not len(audio):
-        raise ValueError(
-            f"the sound for {name} has the shape {audio.shape}; give (samples,) or (samples, channels)."
-        )
+        raise ValueError(f"the sound for {name} has the shape {audio.shape}; give (samples,) or (samples, channels).")
     if not np.isfinite(audio).all():
         raise ValueError(f"the sound for {name} holds values that are no numbers; nothing was written.")
     return float(np.max(np.abs(audio)))
 
 
-def write_audio(
-    path: str | Path, audio: Audio, sample_rate: int = SAMPLE_RATE, *, subtype: str = "PCM_24"
-) -> None:
+def write_audio(path: str | Path, audio: Audio, sample_rate: int = SAMPLE_RATE, *, subtype: str = "PCM_24") -> None:
     """Write a WAV or FLAC file, whole or not at all.
 
     PCM is rounded to the nearest step and read back as step / 2**(bits - 1): numbers that lie on the 24-bit
@@ -131,14 +125,10 @@ def write_audio(
         raise ValueError(f"subtype is {subtype!r}; {file_format} holds {', '.join(accepted)}.")
     peak = checked_sound(np.asarray(audio), str(path))
     if subtype != "FLOAT" and peak > 1.0:
-        raise ValueError(
-            f"the sound for {path} peaks at {peak:.3f} and {subtype} holds 1; lower it, or write FLOAT."
-        )
+        raise ValueError(f"the sound for {path} peaks at {peak:.3f} and {subtype} holds 1; lower it, or write FLOAT.")
     # Encoded in memory, since libsndfile does not report every failed write to a disk.
     encoded = io.BytesIO()
-    soundfile.write(
-        encoded, _as_steps(np.asarray(audio), subtype), sample_rate, subtype=subtype, format=file_format
-    )
+    soundfile.write(encoded, _as_steps(np.asarray(audio), subtype), sample_rate, subtype=subtype, format=file_format)
     with atomic_path(path) as partial:
         partial.write_bytes(encoded.getbuffer())
 

@@ -90,9 +90,7 @@ def _picture_codec() -> str:
         except av.codec.codec.UnknownCodecError:
             continue
         return name
-    raise MediaError(
-        f"this FFmpeg can't encode video; install av from its wheel ({', '.join(_PICTURE_CODECS)})."
-    )
+    raise MediaError(f"this FFmpeg can't encode video; install av from its wheel ({', '.join(_PICTURE_CODECS)}).")
 
 
 def write_video(
@@ -132,9 +130,7 @@ def write_video(
                 stream.height, stream.width, stream.pix_fmt = picture.shape[0], picture.shape[1], "yuv420p"
                 sound = _SoundTrack(container, audio, sample_rate) if audio is not None else None
             _check_picture(picture, (stream.height, stream.width, 3))
-            container.mux(
-                stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24"))
-            )
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
             if sound is not None:
                 sound.encode_until((i + 1) / float(rate))
         if stream is None:
@@ -146,9 +142,7 @@ def write_video(
 
 def _check_picture(picture: NDArray[np.uint8], shape: tuple[int, ...]) -> None:
     if picture.ndim != 3 or picture.shape[-1] != 3 or picture.dtype != np.uint8 or picture.shape != shape:
-        raise ValueError(
-            f"a frame is {picture.shape} {picture.dtype}; give (height, width, 3) uint8, all of one size."
-        )
+        raise ValueError(f"a frame is {picture.shape} {picture.dtype}; give (height, width, 3) uint8, all of one size.")
     if picture.shape[0] % 2 or picture.shape[1] % 2 or not picture.size:
         raise ValueError(f"frames are {picture.shape[1]}x{picture.shape[0]}; give even sides.")
 

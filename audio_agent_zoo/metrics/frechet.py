@@ -110,9 +110,7 @@ class FrechetDistance(Metric):
         rows = features.detach().to(self.real_sum.device, torch.float64)
         if not bool(torch.isfinite(rows).all()):
             broken = int((~torch.isfinite(rows)).any(dim=1).sum())
-            raise ValueError(
-                f"features of {broken} of {len(rows)} clips hold NaN or infinity; look at those clips."
-            )
+            raise ValueError(f"features of {broken} of {len(rows)} clips hold NaN or infinity; look at those clips.")
         if real:
             self.real_count += len(rows)
             self.real_sum += rows.sum(dim=0)

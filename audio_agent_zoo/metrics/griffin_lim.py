@@ -7,9 +7,7 @@ from torch import Tensor
 from audio_agent_zoo.models.mel import MelConfig
 
 
-def griffin_lim_from_mel(
-    log_mel: Tensor, config: MelConfig, n_iter: int = 60, seed: int = 0
-) -> NDArray[np.float32]:
+def griffin_lim_from_mel(log_mel: Tensor, config: MelConfig, n_iter: int = 60, seed: int = 0) -> NDArray[np.float32]:
     """Waveform of a log-mel spectrogram: magnitudes by non-negative least squares, phases by iteration.
 
     The frames stand where `models.mel.log_mel` puts them, so the result lines up with the waveform that

@@ -36,9 +36,7 @@ class LogSpectralDistance(Metric):
     total: Tensor
     count: Tensor
 
-    def __init__(
-        self, n_fft: int = 2048, hop_length: int = 512, floor_db: float = -80.0, **kwargs: Any
-    ) -> None:
+    def __init__(self, n_fft: int = 2048, hop_length: int = 512, floor_db: float = -80.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if n_fft < 2 or not 0 < hop_length <= n_fft:
             raise ValueError(f"n_fft is {n_fft} and hop_length {hop_length}; give 0 < hop_length <= n_fft.")

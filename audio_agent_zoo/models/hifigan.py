@@ -100,9 +100,7 @@ class PairedResidualBlock(nn.Module):
         self.convs1 = nn.ModuleList(
             nn.Conv1d(channels, channels, kernel, dilation=d, padding=_same(kernel, d)) for d in dilations
         )
-        self.convs2 = nn.ModuleList(
-            nn.Conv1d(channels, channels, kernel, padding=_same(kernel, 1)) for _ in dilations
-        )
+        self.convs2 = nn.ModuleList(nn.Conv1d(channels, channels, kernel, padding=_same(kernel, 1)) for _ in dilations)
 
     def forward(self, x: Tensor) -> Tensor:
         """Refine `(batch, channels, time)`."""

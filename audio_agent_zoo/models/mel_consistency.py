@@ -22,7 +22,7 @@ def fit_to_mel(waveform: Tensor, log_mel: Tensor, config: MelConfig, n_iter: int
         n_iter: Repetitions; 0 returns the waveform as it is.
 
     Returns:
-        `(batch, columns * hop_length)`.
+        `(batch, columns * hop_length)` in [-1, 1]; what would pass full scale is made quieter as a whole.
 
     Source: Griffin and Lim's alternating projections, with the magnitude known per mel band only.
     """
@@ -32,7 +32,12 @@ def fit_to_mel(waveform: Tensor, log_mel: Tensor, config: MelConfig, n_iter: int
     spread = filters / filters.sum(dim=0, keepdim=True).clamp(min=1e-8)
     covered = filters.sum(dim=0) > 0
     window = torch.hann_window(config.win_length, device=waveform.device, dtype=waveform.dtype)
-    sizes = {"n_fft": config.n_fft, "hop_length": config.hop_length, "win_length": config.win_length, "window": window}
+    sizes = {
+        "n_fft": config.n_fft,
+        "hop_length": config.hop_length,
+        "win_length": config.win_length,
+        "window": window,
+    }
     # The front end's column i is centred half a hop later than torch's, so the grid is shifted by that.
     shift = config.hop_length // 2
     wanted = log_mel.exp()
@@ -49,4 +54,5 @@ def fit_to_mel(waveform: Tensor, log_mel: Tensor, config: MelConfig, n_iter: int
         fitted[..., first : first + columns] = inner * per_bin
         made = torch.istft(fitted, **sizes, length=wave.shape[-1] - offset)
         wave = torch.cat([wave[:, :offset], made], dim=1)
-    return wave[:, config.n_fft : config.n_fft + samples]
+    fitted_wave = wave[:, config.n_fft : config.n_fft + samples]
+    return fitted_wave / fitted_wave.abs().amax(dim=1, keepdim=True).clamp(min=1.0)

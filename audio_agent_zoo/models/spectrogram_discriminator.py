@@ -41,9 +41,14 @@ class SpectrogramDiscriminator(nn.Module):
 
 
 class SpectrogramDiscriminators(nn.Module):
-    """One `SpectrogramDiscriminator` per resolution. Source: UnivNet's multi-resolution discriminator, magnitudes in log."""
+    """One `SpectrogramDiscriminator` per resolution.
 
-    def __init__(self, resolutions: tuple[Resolution, ...] = ((1024, 256), (512, 128), (2048, 512)), width: int = 16) -> None:
+    Source: UnivNet's multi-resolution discriminator, with magnitudes in log.
+    """
+
+    def __init__(
+        self, resolutions: tuple[Resolution, ...] = ((1024, 256), (512, 128), (2048, 512)), width: int = 16
+    ) -> None:
         super().__init__()
         self.parts = nn.ModuleList(SpectrogramDiscriminator(n_fft, hop, width) for n_fft, hop in resolutions)
 

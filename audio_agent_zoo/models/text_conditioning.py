@@ -321,14 +321,11 @@ def _load_encoder(place: Path) -> PreTrainedModel:
         raise WeightsError(f"{place} holds a {kind}; known text encoders are CLIP, T5 and CLAP.")
     # Keys beyond the encoder's own are no error: some folders hold the other tower as well.
     with _no_progress_bars():
-        loaded: Any = model.from_pretrained(
-            place, dtype=torch.float32, local_files_only=True, output_loading_info=True
-        )
+        loaded: Any = model.from_pretrained(place, dtype=torch.float32, local_files_only=True, output_loading_info=True)
     encoder, info = loaded
     if missing := sorted(info["missing_keys"]) + sorted(map(str, info["mismatched_keys"])):
         raise WeightsError(
-            f"the {kind} in {place} lacks {len(missing)} weights, {missing[0]} first; "
-            "download the folder again."
+            f"the {kind} in {place} lacks {len(missing)} weights, {missing[0]} first; download the folder again."
         )
     frozen: PreTrainedModel = encoder.eval()
     return frozen

@@ -14,8 +14,8 @@ from audio_agent_zoo.pipelines.text_to_audio import TextToAudioPipeline
 from audio_agent_zoo.rates import SAMPLE_RATE
 
 if TYPE_CHECKING:
-    from audio_agent_zoo.planner.plan import Plan, Step
     from audio_agent_zoo.planner import Planner
+    from audio_agent_zoo.planner.plan import Plan, Step
 
 Progress = Callable[[int, int], None]
 """Called as `(denoising steps done, denoising steps in all)`."""
@@ -41,7 +41,7 @@ class AudioAgentOutput:
         audio: `(samples,)` float32 in [-1, 1], or `(samples, 2)` where a step is panned; exactly the plan's length.
         sample_rate: Samples per second.
         plan: The plan it was made from.
-        stems: Step id -> its sound as it stands in the mix, as long as the mix and with its shape.
+        stems: Step id -> its sound at its place and level, before the limiter, shaped like the mix.
         notes: What was trimmed, limited or left silent.
         seconds: Wall time of each stage in seconds.
         seeds: Step id -> the seed it was made with.
@@ -75,8 +75,9 @@ class AudioAgent:
         """Load the text-to-audio base and choose a planner.
 
         Args:
-            path_or_repo: What `TextToAudioPipeline.from_pretrained` takes; it gets `kwargs` too.
+            path_or_repo: What `TextToAudioPipeline.from_pretrained` takes.
             planner: "auto" (the chat API where one is configured, else rules), "rules", "openai", or a planner.
+            **kwargs: Its other arguments: revision, device, dtype and so on.
 
         Raises:
             WeightsError: If the weights can't be loaded.
@@ -144,7 +145,10 @@ class AudioAgent:
             for step, audio in zip(heard, audios, strict=True)
         ]
         mixed = mix(
-            placements, plan.duration_s, sample_rate=SAMPLE_RATE, channels=2 if any(s.pan for s in heard) else 1
+            placements,
+            plan.duration_s,
+            sample_rate=SAMPLE_RATE,
+            channels=2 if any(s.pan for s in heard) else 1,
         )
         seconds["mix"] = perf_counter() - started
         stems = {step.id: stem for step, stem in zip(heard, mixed.stems, strict=True)}

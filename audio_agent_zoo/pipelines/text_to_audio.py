@@ -133,9 +133,7 @@ class TextToAudioPipeline:
             raise TypeError(f"scheduler is a {type(scheduler).__name__}; give a diffusers scheduler.")
         self.parts.scheduler = scheduler
 
-    def to(
-        self, device: str | torch.device | None = None, dtype: torch.dtype | None = None
-    ) -> "TextToAudioPipeline":
+    def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> "TextToAudioPipeline":
         """Move to a device, to a precision, or both; ends offloading."""
         self.device = torch.device(device) if device is not None else self.device
         self.dtype = dtype or self.dtype
@@ -308,9 +306,7 @@ class TextToAudioPipeline:
             duration_s,
             negative_prompt,
             seed,
-            steps=parts.generation.num_inference_steps
-            if num_inference_steps is None
-            else num_inference_steps,
+            steps=parts.generation.num_inference_steps if num_inference_steps is None else num_inference_steps,
             guidance=parts.generation.guidance_scale if guidance_scale is None else guidance_scale,
             most_steps=int(parts.scheduler.config.num_train_timesteps),
         )

@@ -68,13 +68,10 @@ class TextToAudioParts:
             ),
         }
         if wrong := [f"{what} are {a} and {b}" for what, (a, b) in pairs.items() if a != b]:
-            raise WeightsError(
-                f"the parts of {self.name} do not fit: {'; '.join(wrong)}. Take all from one model."
-            )
+            raise WeightsError(f"the parts of {self.name} do not fit: {'; '.join(wrong)}. Take all from one model.")
         if self.mel.n_mels % self.vae_factor:
             raise WeightsError(
-                f"{self.name} has {self.mel.n_mels} mel bands, "
-                f"which its VAE can't divide by {self.vae_factor}."
+                f"{self.name} has {self.mel.n_mels} mel bands, which its VAE can't divide by {self.vae_factor}."
             )
 
     @property
@@ -142,9 +139,9 @@ class TextToAudioParts:
         conditioning.save_pretrained(folder)
         vocoder.save_pretrained(folder / "vocoder")
         self.scheduler.save_pretrained(folder / "scheduler")
-        PublishedConfig(
-            name=self.name, license=self.license, mel=self.mel.to_dict(), generation=self.generation
-        ).write(folder)
+        PublishedConfig(name=self.name, license=self.license, mel=self.mel.to_dict(), generation=self.generation).write(
+            folder
+        )
 
 
 def _guarded(load: Callable[[], Loaded], folder: Path, part: str) -> Loaded:
@@ -181,9 +178,7 @@ def _load(kind: Any, folder: Path, part: str) -> Any:
         diffusers_logging.set_verbosity(level)
     kinds = ("missing_keys", "unexpected_keys", "mismatched_keys")
     if problems := {key: sorted(map(str, info[key]))[:3] for key in kinds if info[key]}:
-        raise WeightsError(
-            f"{part} in {folder} does not fit its config: {problems}. Download the folder again."
-        )
+        raise WeightsError(f"{part} in {folder} does not fit its config: {problems}. Download the folder again.")
     model.register_to_config(_name_or_path="")  # diffusers would publish where the files lay on this machine
     return model.eval()
 

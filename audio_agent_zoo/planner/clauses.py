@@ -10,7 +10,10 @@ _UNIT = r"\s*-?\s*(?:seconds?|secs?|s)\b"
 _CLIP = r"(?:clip|sound|audio|recording|soundtrack|track|scene|piece|ambience|sample)"
 
 _TOTALS = (
-    re.compile(rf"\b(?:the\s+)?(?:generation|audio|total|clip|overall|sound)?\s*(?:length|duration)\s*(?:is|of|=|:|should be)?\s*(?:still\s+)?{_NUMBER}{_UNIT}", re.I),
+    re.compile(
+        rf"\b(?:the\s+)?(?:generation|audio|total|clip|overall|sound)?\s*(?:length|duration)\s*(?:is|of|=|:|should be)?\s*(?:still\s+)?{_NUMBER}{_UNIT}",
+        re.I,
+    ),
     re.compile(rf"\b(?:an?\s+)?{_NUMBER}{_UNIT}(?:[\s-]long)?\s+{_CLIP}\b(?:\s+(?:of|with))?", re.I),
     re.compile(rf"\b(?:an?\s+)?{_CLIP}\s+of\s+{_NUMBER}{_UNIT}(?:\s+(?:of|with))?", re.I),
 )
@@ -22,17 +25,28 @@ _LEAD_IN = re.compile(
 )
 _THROWAWAY = re.compile(
     r"^(?:and|then|also|finally|next|first|lastly|afterwards|after that|there (?:is|are)|you (?:can )?hear|we hear|it is|"
-    r"(?:the )?(?:sounds?|noises?) of)\b[\s,]*", re.I)
+    r"(?:the )?(?:sounds?|noises?) of)\b[\s,]*",
+    re.I,
+)
 _SEQUENCE = re.compile(
     r"\s*(?:[,;]?\s*(?:and\s+)?(?:is\s+|are\s+)?(?:immediately\s+|which is\s+)?followed\s+by|[,;]?\s*(?:and\s+)?(?:then|afterwards|after that|next|finally|subsequently|later)\b,?"
-    r"|;|\.(?=\s|$)|[,]?\s*\bbefore\b)\s*", re.I)
+    r"|;|\.(?=\s|$)|[,]?\s*\bbefore\b)\s*",
+    re.I,
+)
 _AFTER = re.compile(r"[,]?\s+\bafter\b\s+", re.I)
 _TOGETHER = re.compile(
     r"[,]?\s+(?:while|whilst|as|during|amid(?:st)?|along with|together with|accompanied by|at the same time as|over the sound of|meanwhile)\s+",
-    re.I)
+    re.I,
+)
 _WITH = re.compile(r"[,]?\s+with\s+(?=.*\b\w{3,}ing\b|.*\bin the background\b)", re.I)
-_BACKGROUND = re.compile(r"[,]?\s*\b(?:(?:faintly |softly )?(?:in|as|on|into) the background|in the distance as a background|throughout(?: the (?:whole )?clip)?)\b", re.I)
-_NEGATION = re.compile(r"[,;]?\s*\b(?:but\s+)?(?:with\s+no|without(?:\s+any)?|no|there (?:is|are) no)\s+([a-z][a-z '-]*?)(?=$|[,;.]|\s+and\s+(?:a|the)\b)", re.I)
+_BACKGROUND = re.compile(
+    r"[,]?\s*\b(?:(?:faintly |softly )?(?:in|as|on|into) the background|in the distance as a background|throughout(?: the (?:whole )?clip)?)\b",
+    re.I,
+)
+_NEGATION = re.compile(
+    r"[,;]?\s*\b(?:but\s+)?(?:with\s+no|without(?:\s+any)?|no|there (?:is|are) no)\s+([a-z][a-z '-]*?)(?=$|[,;.]|\s+and\s+(?:a|the)\b)",
+    re.I,
+)
 _TIMES = (
     ("span", re.compile(rf"[,]?\s*\b(?:from|between)\s+(?:second\s+)?{_NUMBER}(?:{_UNIT})?\s*(?:to|and|until|-)\s*(?:second\s+)?{_NUMBER}(?:{_UNIT})?", re.I)),
     ("first", re.compile(rf"[,]?\s*\b(?:for|in|during)\s+the\s+first\s+{_NUMBER}{_UNIT}", re.I)),
@@ -40,7 +54,10 @@ _TIMES = (
     ("length", re.compile(rf"[,]?\s*\b(?:for|lasting)\s+{_NUMBER}{_UNIT}", re.I)),
     ("at", re.compile(rf"[,]?\s*\b(?:at|after)\s+(?:second\s+)?{_NUMBER}(?:{_UNIT})", re.I)),
 )  # fmt: skip
-_DETERMINER = re.compile(r"^(?:an?|the|some|someone|somebody|people|another|several|many|multiple|two|three|four|other|his|her|their|its|this)\b", re.I)
+_DETERMINER = re.compile(
+    r"^(?:an?|the|some|someone|somebody|people|another|several|many|multiple|two|three|four|other|his|her|their|its|this)\b",
+    re.I,
+)
 _NO_VERB = {"morning", "evening", "string", "ring", "spring", "ceiling", "building", "wing", "king", "something", "nothing",
             "anything", "everything", "during", "bring", "thing", "swing", "sing", "sling", "lightning", "clothing", "wedding", "bowling"}  # fmt: skip
 _SOUND_NOUNS = re.compile(
@@ -110,7 +127,16 @@ def _verb_at(words: list[str]) -> int | None:
             return i
         if i >= 1 and bare.endswith("s") and not bare.endswith(("ss", "us", "'s")) and len(bare) > 3:
             follows_noun = not _DETERMINER.match(words[i - 1])
-            if follows_noun and words[0].lower() in ("a", "an", "the", "someone", "somebody", "another", "his", "her"):
+            if follows_noun and words[0].lower() in (
+                "a",
+                "an",
+                "the",
+                "someone",
+                "somebody",
+                "another",
+                "his",
+                "her",
+            ):
                 return i
     return None
 
@@ -139,8 +165,12 @@ def _coordinated(text: str) -> tuple[list[str], bool]:
     for piece in pieces[1:]:
         first = piece.split()[0].lower()
         is_verb = (first.endswith("ing") and first not in _NO_VERB and len(first) > 4) or (
-            first.endswith("s") and not first.endswith("ss") and len(first) > 3 and not _SOUND_NOUNS.match(piece)
-            and verb is not None and head[verb].lower().endswith("s")
+            first.endswith("s")
+            and not first.endswith("ss")
+            and len(first) > 3
+            and not _SOUND_NOUNS.match(piece)
+            and verb is not None
+            and head[verb].lower().endswith("s")
         )
         shared.append(verb is not None and verb > 0 and is_verb and not _own_subject(piece))
     if all(shared) and verb is not None:
@@ -168,7 +198,9 @@ def _joined_subjects(pieces: list[str]) -> list[str]:
 def _own_subject(piece: str) -> bool:
     """Whether "hammering and birds chirping" names someone new after the "and"."""
     words = piece.split()
-    return bool(_DETERMINER.match(piece)) or (len(words) > 1 and not words[0].lower().endswith("ing") and _verb_at(words) is not None)
+    return bool(_DETERMINER.match(piece)) or (
+        len(words) > 1 and not words[0].lower().endswith("ing") and _verb_at(words) is not None
+    )
 
 
 def _partly_split(text: str) -> list[str]:

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DEFAULT_MODEL = "gpt-4.1"
-MODEL_ENV, BASE_URL_ENV, KEY_ENV = "AUDIO_AGENT_PLANNER_MODEL", "AUDIO_AGENT_PLANNER_BASE_URL", "AUDIO_AGENT_PLANNER_API_KEY"
+MODEL_ENV, BASE_URL_ENV, KEY_ENV = (
+    "AUDIO_AGENT_PLANNER_MODEL",
+    "AUDIO_AGENT_PLANNER_BASE_URL",
+    "AUDIO_AGENT_PLANNER_API_KEY",
+)
 _OPENAI_HOST = "api.openai.com"
 _MAX_REPLY_BYTES = 2_000_000
 _MAX_DETAIL_CHARACTERS = 300
@@ -100,7 +104,9 @@ class OpenAIPlanner:
         if not request:
             raise ValueError("the request is empty; say what you want to hear.")
         if len(request) > MAX_REQUEST_CHARACTERS:
-            raise ValueError(f"the request has {len(request)} characters, at most {MAX_REQUEST_CHARACTERS} are accepted.")
+            raise ValueError(
+                f"the request has {len(request)} characters, at most {MAX_REQUEST_CHARACTERS} are accepted."
+            )
         deadline = monotonic() + self.deadline_s
         messages = chat_messages(request, duration_s, self.max_polyphony, history)
         asked_again = False
@@ -108,7 +114,12 @@ class OpenAIPlanner:
         for attempt in range(1, self.max_attempts + 1):
             try:
                 reply = parse_reply(self._content(messages, deadline))
-                log.info("planner %s answered on attempt %d after %.1f s", self.model, attempt, monotonic() - started)
+                log.info(
+                    "planner %s answered on attempt %d after %.1f s",
+                    self.model,
+                    attempt,
+                    monotonic() - started,
+                )
                 return self._as_plan(reply, request, duration_s)
             except errors.MalformedPlanError:
                 if asked_again or attempt == self.max_attempts:
@@ -124,7 +135,9 @@ class OpenAIPlanner:
     def _as_plan(self, reply: dict[str, Any], request: str, duration_s: float) -> Plan:
         said = clean_text(str(reply.get("reply") or ""))[:_MAX_DETAIL_CHARACTERS]
         if reply.get("mode") == "refuse":
-            raise errors.RefusalError(f"the planner declined: {said or 'no reason given'}. Word the request differently.")
+            raise errors.RefusalError(
+                f"the planner declined: {said or 'no reason given'}. Word the request differently."
+            )
         if reply.get("mode") == "ask":
             raise errors.QuestionError(f"the planner asks: {said or 'please say more'}")
         info = PlannerInfo(name="openai", model=self.model, prompt_version=PROMPT_VERSION)
@@ -145,7 +158,9 @@ class OpenAIPlanner:
     def _key(self) -> str:
         key = os.environ.get(self.api_key_env, "").strip()
         if key and not key.isascii():
-            raise errors.MissingKeyError(f"the key in {self.api_key_env} holds characters that no key has; set it again.")
+            raise errors.MissingKeyError(
+                f"the key in {self.api_key_env} holds characters that no key has; set it again."
+            )
         if not key and self.is_openai:
             raise errors.MissingKeyError(
                 f"{self.api_key_env} is not set. Set it to your key, point {BASE_URL_ENV} at a local server, "
@@ -160,7 +175,10 @@ class OpenAIPlanner:
         # OpenAI's own organisation and project must not travel to another server.
         foreign: dict[str, Any] = {"OpenAI-Organization": openai.Omit(), "OpenAI-Project": openai.Omit()}
         return openai.OpenAI(
-            api_key=key, base_url=self.base_url, max_retries=0, default_headers=None if self.is_openai else foreign
+            api_key=key,
+            base_url=self.base_url,
+            max_retries=0,
+            default_headers=None if self.is_openai else foreign,
         )
 
     def _content(self, messages: list[dict[str, str]], deadline: float) -> str:
@@ -180,7 +198,12 @@ class OpenAIPlanner:
         raise AssertionError("the last rung returns or raises")
 
     def _request(
-        self, client: "openai.OpenAI", key: str, messages: list[dict[str, str]], form: dict[str, Any] | None, deadline: float
+        self,
+        client: "openai.OpenAI",
+        key: str,
+        messages: list[dict[str, str]],
+        form: dict[str, Any] | None,
+        deadline: float,
     ) -> bytes:
         """Body of one response, read piece by piece so that a slow drip cannot outlast the deadline."""
         import httpx2
@@ -193,7 +216,10 @@ class OpenAIPlanner:
         body = b""
         try:
             with client.chat.completions.with_streaming_response.create(
-                model=self.model, messages=messages, timeout=remaining, **extra  # type: ignore[arg-type]
+                model=self.model,
+                messages=messages,
+                timeout=remaining,
+                **extra,  # type: ignore[arg-type]
             ) as response:
                 for block in response.iter_bytes():
                     body += block
@@ -221,7 +247,8 @@ class OpenAIPlanner:
         local = urlparse(self.base_url).hostname in ("localhost", "127.0.0.1", "::1")
         hint = " If a proxy is set, add it to NO_PROXY=127.0.0.1,localhost." if local else ""
         return errors.PlannerConnectionError(
-            f"{self.base_url} can't be reached or broke off ({type(error).__name__}). Check the address and the network.{hint}"
+            f"{self.base_url} can't be reached or broke off ({type(error).__name__}). "
+            f"Check the address and the network.{hint}"
         )
 
     def _refused(self, error: "openai.APIStatusError", key: str) -> errors.PlannerError:
@@ -229,17 +256,22 @@ class OpenAIPlanner:
         status, code = error.status_code, str(getattr(error, "code", "") or "")
         detail = redact(str(error.body if isinstance(error.body, dict) else error.message), key)
         if status in (401, 403):
-            return errors.KeyRefusedError(f"{self.base_url} refused the key from {self.api_key_env}: {detail}. Set it again.")
+            return errors.KeyRefusedError(
+                f"{self.base_url} refused the key from {self.api_key_env}: {detail}. Set it again."
+            )
         if status == 404:
             return errors.UnknownModelError(
-                f"model {self.model!r} is not available at {self.base_url}: {detail}. Choose another with {MODEL_ENV} or model=..."
+                f"model {self.model!r} is not available at {self.base_url}: {detail}. "
+                f"Choose another with {MODEL_ENV} or model=..."
             )
         if status == 429 and "quota" in f"{code} {detail}".lower():
             return errors.QuotaError(f"the account has no credit left: {detail}")
         if status in (408, 409) or status >= 500:
             return errors.ServerError(f"{self.base_url} failed with status {status}: {detail}")
         if status == 429:
-            limited = errors.RateLimitedError(f"{self.base_url} limits the rate of requests: {detail}. Wait and try again.")
+            limited = errors.RateLimitedError(
+                f"{self.base_url} limits the rate of requests: {detail}. Wait and try again."
+            )
             limited.retry_after_s = _retry_after(error)
             return limited
         return errors.RequestRefusedError(f"{self.base_url} does not accept the request (status {status}): {detail}")

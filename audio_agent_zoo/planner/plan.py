@@ -219,9 +219,7 @@ def plan_problems(steps: tuple[Step, ...], duration_s: float, max_polyphony: int
 def plan_table(plan: Plan) -> str:
     """The plan as a text table, with who made it."""
     rows = [("step", "from", "to", "layer", "LUFS", "prompt")]
-    rows += [
-        (s.id, f"{s.start_s:.2f}", f"{s.end_s:.2f}", s.layer, f"{s.level_lufs:g}", s.prompt) for s in plan.steps
-    ]
+    rows += [(s.id, f"{s.start_s:.2f}", f"{s.end_s:.2f}", s.layer, f"{s.level_lufs:g}", s.prompt) for s in plan.steps]
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
     lines = ["  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[5]]) for row in rows]
     model = f" ({plan.planner.model})" if plan.planner.model else ""

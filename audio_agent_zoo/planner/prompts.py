@@ -70,9 +70,33 @@ _EXAMPLE = {
     "mode": "new",
     "duration": 6,
     "events": [
-        {"id": "", "prompt": "A kettle comes to the boil", "start": 0, "end": 4.5, "level": -20, "layer": "foreground", "kind": "sfx"},
-        {"id": "", "prompt": "A person hums a tune", "start": 0.5, "end": 4.5, "level": -20, "layer": "foreground", "kind": "music"},
-        {"id": "", "prompt": "A cup is put down on a table", "start": 4.5, "end": 6, "level": -18, "layer": "foreground", "kind": "sfx"},
+        {
+            "id": "",
+            "prompt": "A kettle comes to the boil",
+            "start": 0,
+            "end": 4.5,
+            "level": -20,
+            "layer": "foreground",
+            "kind": "sfx",
+        },
+        {
+            "id": "",
+            "prompt": "A person hums a tune",
+            "start": 0.5,
+            "end": 4.5,
+            "level": -20,
+            "layer": "foreground",
+            "kind": "music",
+        },
+        {
+            "id": "",
+            "prompt": "A cup is put down on a table",
+            "start": 4.5,
+            "end": 6,
+            "level": -18,
+            "layer": "foreground",
+            "kind": "sfx",
+        },
     ],
 }
 
@@ -91,7 +115,10 @@ def chat_messages(
         history: Earlier `(request, plan as JSON)` turns, oldest first.
     """
     system = _INSTRUCTIONS.format(
-        duration=duration_s, polyphony=max_polyphony, schema=json.dumps(WIRE_SCHEMA), example=json.dumps(_EXAMPLE)
+        duration=duration_s,
+        polyphony=max_polyphony,
+        schema=json.dumps(WIRE_SCHEMA),
+        example=json.dumps(_EXAMPLE),
     )
     messages = [{"role": "system", "content": system}]
     for request, plan in history:

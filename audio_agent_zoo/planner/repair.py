@@ -163,9 +163,7 @@ def _thinned(drafts: list[_Draft], max_polyphony: int, notes: list[str]) -> list
     return drafts
 
 
-def _in_turns(
-    drafts: list[_Draft], together: list[int], at: float, max_polyphony: int
-) -> tuple[list[_Draft], str]:
+def _in_turns(drafts: list[_Draft], together: list[int], at: float, max_polyphony: int) -> tuple[list[_Draft], str]:
     """Sounds that begin together share their span one after the other; what finds no room is dropped."""
     movable = [i for i in together if not drafts[i].background] or together
     beds = [i for i in together if i not in movable]
@@ -174,7 +172,9 @@ def _in_turns(
     share = span / -(-len(movable) // lanes)
     if share < MIN_STEP_S or len(movable) <= lanes:
         last = together[-1]
-        return [d for i, d in enumerate(drafts) if i != last], f"{drafts[last].prompt!r} was dropped: no room at {at:g} s."
+        return [
+            d for i, d in enumerate(drafts) if i != last
+        ], f"{drafts[last].prompt!r} was dropped: no room at {at:g} s."
     out = list(drafts)
     for k, i in enumerate(movable):
         turn = k // lanes
@@ -260,9 +260,17 @@ def repair_plan(
             break
     steps = [
         Step(
-            id=name, prompt=d.prompt, start_s=d.start, end_s=d.end, level_lufs=d.level,
-            layer="background" if d.background else "foreground", kind=d.kind,  # type: ignore[arg-type]
-            seed=d.seed, take=d.take, negative_prompt=d.negative, pan=d.pan,
+            id=name,
+            prompt=d.prompt,
+            start_s=d.start,
+            end_s=d.end,
+            level_lufs=d.level,
+            layer="background" if d.background else "foreground",
+            kind=d.kind,  # type: ignore[arg-type]
+            seed=d.seed,
+            take=d.take,
+            negative_prompt=d.negative,
+            pan=d.pan,
             fade_in_s=0.25 if d.background and d.end - d.start > 1 else 0.01,
             fade_out_s=0.25 if d.background and d.end - d.start > 1 else 0.05,
         )

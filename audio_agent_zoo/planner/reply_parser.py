@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import pairwise
 from typing import Any
 
 from audio_agent_zoo.planner.errors import MalformedPlanError
@@ -14,7 +15,8 @@ _CALL = re.compile(r"\.\s*generate\s*\(", re.I)
 _OPENING = "'\"‘’“”"
 # A caption may hold apostrophes, so it ends only at a quote that the next argument or the call's end follows.
 _CAPTION = re.compile(
-    rf"^\s*(?:(?:text|prompt|caption)\s*=\s*)?[{_OPENING}](.*?)[{_OPENING}]\s*(?=,\s*(?:start_time|end_time|volume)\s*=|$)", re.S | re.I
+    rf"^\s*(?:(?:text|prompt|caption)\s*=\s*)?[{_OPENING}](.*?)[{_OPENING}]\s*(?=,\s*(?:start_time|end_time|volume)\s*=|$)",
+    re.S | re.I,
 )
 _ARGUMENT = re.compile(r"\b(start_time|end_time|volume)\s*=\s*(-?\d+(?:\.\d+)?)", re.I)
 
@@ -33,13 +35,13 @@ def parse_reply(text: str) -> dict[str, Any]:
         if isinstance(candidate.get("plan"), str) and (events := parse_calls(candidate["plan"])):
             rest = {key: value for key, value in candidate.items() if key != "plan"}
             return {**rest, "events": events}
-        if any(isinstance(candidate.get(key), list) for key in ("events", "steps", "plan")) or candidate.get("mode") in ("ask", "refuse"):
+        if any(isinstance(candidate.get(key), list) for key in ("events", "steps", "plan")) or candidate.get(
+            "mode"
+        ) in ("ask", "refuse"):
             return candidate
     if events := parse_calls(body):
         return {"events": events}
-    raise MalformedPlanError(
-        "the planner's answer holds no plan; try again, use a stronger model, or planner='rules'."
-    )
+    raise MalformedPlanError("the planner's answer holds no plan; try again, use a stronger model, or planner='rules'.")
 
 
 def _refuse_constant(name: str) -> Any:
@@ -73,7 +75,7 @@ def parse_calls(text: str) -> list[dict[str, Any]]:
     """
     starts = [match.end() for match in _CALL.finditer(text)]
     events = []
-    for start, stop in zip(starts, [*starts[1:], len(text)], strict=True):
+    for start, stop in pairwise([*starts, len(text)]):
         chunk = text[start:stop]
         # The arguments end at the last parenthesis before the next call.
         inside = chunk[: chunk.rfind(")")] if ")" in chunk else chunk

@@ -22,8 +22,14 @@ _SHORT = re.compile(
     r"honk\w*|beep\w*|pop\w*|crack|once|twice|sneez\w*|cough\w*|snap\w*|strike)\b",
     re.I,
 )
-_SPEECH = re.compile(r"\b(?:speak\w*|speech|talk\w*|says?|saying|narrat\w*|convers\w*|announc\w*|whisper\w*|shout\w*|yell\w*)\b", re.I)
-_MUSIC = re.compile(r"\b(?:music|melody|song|guitar|piano|violin|cello|trumpet|trombone|drums?|orchestra|fiddle|flute|sing(?:s|ing))\b", re.I)
+_SPEECH = re.compile(
+    r"\b(?:speak\w*|speech|talk\w*|says?|saying|narrat\w*|convers\w*|announc\w*|whisper\w*|shout\w*|yell\w*)\b",
+    re.I,
+)
+_MUSIC = re.compile(
+    r"\b(?:music|melody|song|guitar|piano|violin|cello|trumpet|trombone|drums?|orchestra|fiddle|flute|sing(?:s|ing))\b",
+    re.I,
+)
 
 
 def _weight(group: tuple[Sound, ...]) -> float:
@@ -76,7 +82,9 @@ class _Layout:
         found = []
         for group in reading.groups:
             for sound in group:
-                ambience = len(group) > 1 and _BED.search(sound.prompt) and sound.length_s is None and sound.start_s is None
+                ambience = (
+                    len(group) > 1 and _BED.search(sound.prompt) and sound.length_s is None and sound.start_s is None
+                )
                 if sound.background or ambience:
                     found.append(sound)
         total = sum(len(group) for group in reading.groups)
@@ -163,7 +171,9 @@ class RulePlanner:
                 notes.append(f"the text asks for {reading.total_s:g} s; that is the length of the plan.")
                 duration_s = reading.total_s
             else:
-                notes.append(f"the text asks for {reading.total_s:g} s, which is not possible; it has {duration_s:g} s.")
+                notes.append(
+                    f"the text asks for {reading.total_s:g} s, which is not possible; it has {duration_s:g} s."
+                )
         layout = _Layout(reading if reading.groups else Reading(((Sound(request),),)), max(duration_s, MIN_STEP_S))
         events = sorted(layout.events, key=lambda event: (event["layer"] != "background", event["start"]))
         return repair_plan(

@@ -15,12 +15,26 @@ from audio_agent_zoo.synthesis.style import Style
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
-_COUNTS = {1: ("once", "one time", "a single time"), 2: ("twice", "two times"), 3: ("three times",), 4: ("four times",)}
+_COUNTS = {
+    1: ("once", "one time", "a single time"),
+    2: ("twice", "two times"),
+    3: ("three times",),
+    4: ("four times",),
+}
 _MANY = ("repeatedly", "several times", "again and again", "many times", "continuously")
 _FAST = ("quickly", "rapidly", "fast")
 _SLOW = ("slowly", "at a slow pace")
 _FAR = ("in the distance", "far away", "from afar", "far in the distance")
-_PLAIN_TAIL = ("nearby", "outside", "close by", "outdoors", "inside", "in a room", "in the open", "right here")
+_PLAIN_TAIL = (
+    "nearby",
+    "outside",
+    "close by",
+    "outdoors",
+    "inside",
+    "in a room",
+    "in the open",
+    "right here",
+)
 _LEAD = ("the sound of ", "you hear ", "sound of ", "a recording of ", "noise of ")
 _THEN = (" followed by ", ", followed by ", " and then ", ", then ", " then ")
 _WHILE = (" while ", " as ", " and ", " with ")

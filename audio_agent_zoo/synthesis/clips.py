@@ -62,9 +62,7 @@ def _gap(rng: Rng, sound: SoundClass, style: Style) -> float:
     return float(middle)
 
 
-def _strikes(
-    rng: Rng, sound: SoundClass, style: Style, n: int, count: int | None
-) -> tuple[Signal, list[SoundEvent]]:
+def _strikes(rng: Rng, sound: SoundClass, style: Style, n: int, count: int | None) -> tuple[Signal, list[SoundEvent]]:
     """Lay strikes out over `n` samples: `count` of them, or as many as fit."""
     assert sound.strike is not None
     out, events = np.zeros(n), list[SoundEvent]()
@@ -120,11 +118,21 @@ def _sound(
     said = len(events) if (asked and rng.random() < 0.9) or (not asked and rng.random() < 0.25) else None
     if said is not None and asked is None and said <= 4:
         said = said if rng.random() < 0.8 else None
-    return wave, events, captions(rng, class_name, style, count=said, far=far, split=split, n=n_captions), style
+    return (
+        wave,
+        events,
+        captions(rng, class_name, style, count=said, far=far, split=split, n=n_captions),
+        style,
+    )
 
 
 def make_clip(
-    seed: int, split: Split = "train", duration_s: float = 2.56, *, class_name: str | None = None, n_captions: int = 4
+    seed: int,
+    split: Split = "train",
+    duration_s: float = 2.56,
+    *,
+    class_name: str | None = None,
+    n_captions: int = 4,
 ) -> FoleyClip:
     """Make one clip with one kind of sound.
 

@@ -71,9 +71,7 @@ def band_noise(rng: Rng, n: int, low_hz: float, high_hz: float, tilt: float = 0.
     return shaped_noise(rng, n, gain)
 
 
-def modes(
-    rng: Rng, n: int, frequencies: Sequence[float] | Signal, decays_s: Sequence[float] | Signal
-) -> Signal:
+def modes(rng: Rng, n: int, frequencies: Sequence[float] | Signal, decays_s: Sequence[float] | Signal) -> Signal:
     """Struck resonator: damped sines with random phases; higher modes are a little weaker."""
     f = np.asarray(frequencies, dtype=float)
     audible = f < 0.48 * SAMPLE_RATE
@@ -105,9 +103,7 @@ def formant_gain(f: Signal, formants: Formants) -> Signal:
     return gain
 
 
-def harmonics(
-    f0: Signal, envelope: Callable[[int, Signal], Signal], max_harmonics: int = 40
-) -> Signal:
+def harmonics(f0: Signal, envelope: Callable[[int, Signal], Signal], max_harmonics: int = 40) -> Signal:
     """Harmonic tone along a pitch curve.
 
     Args:

@@ -2,7 +2,17 @@
 
 import numpy as np
 
-from audio_agent_zoo.synthesis.dsp import Rng, add, band_noise, contour, decay, modes, room, seconds, unit_peak
+from audio_agent_zoo.synthesis.dsp import (
+    Rng,
+    add,
+    band_noise,
+    contour,
+    decay,
+    modes,
+    room,
+    seconds,
+    unit_peak,
+)
 from audio_agent_zoo.synthesis.style import Strike, Style
 
 
@@ -15,7 +25,12 @@ def hammer(rng: Rng, style: Style) -> Strike:
         click = band_noise(rng, n, 300, 3000) * decay(n, 0.03)
         return Strike(unit_peak(body) + 0.5 * unit_peak(click), body_s=0.12)
     base = style.hertz(620, 900, 1350)
-    ring = modes(rng, n, base * np.array([1, 1.47, 2.09, 2.76, 3.6, 4.9, 6.3]), np.array([1.1, 0.9, 0.8, 0.6, 0.5, 0.3, 0.2]) * 0.8)
+    ring = modes(
+        rng,
+        n,
+        base * np.array([1, 1.47, 2.09, 2.76, 3.6, 4.9, 6.3]),
+        np.array([1.1, 0.9, 0.8, 0.6, 0.5, 0.3, 0.2]) * 0.8,
+    )
     click = band_noise(rng, n, 1500, 7500) * decay(n, 0.025)
     return Strike(unit_peak(ring) + 0.7 * unit_peak(click), body_s=0.2)
 
@@ -80,7 +95,11 @@ def clap(rng: Rng, style: Style) -> Strike:
     wave = np.zeros(n)
     centre = style.hertz(800, 1150, 1600) * rng.uniform(0.9, 1.15)
     for at in (0.0, 0.004, 0.009):
-        add(wave, band_noise(rng, n, centre * 0.6, centre * 1.7) * decay(n, 0.09, 0.0005), seconds(at + rng.uniform(0, 0.002)))
+        add(
+            wave,
+            band_noise(rng, n, centre * 0.6, centre * 1.7) * decay(n, 0.09, 0.0005),
+            seconds(at + rng.uniform(0, 0.002)),
+        )
     return Strike(wave, body_s=0.08)
 
 

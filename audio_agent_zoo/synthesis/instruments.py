@@ -2,7 +2,17 @@
 
 import numpy as np
 
-from audio_agent_zoo.synthesis.dsp import Rng, Signal, arc, band_noise, contour, harmonics, seconds, time_axis, unit_peak
+from audio_agent_zoo.synthesis.dsp import (
+    Rng,
+    Signal,
+    arc,
+    band_noise,
+    contour,
+    harmonics,
+    seconds,
+    time_axis,
+    unit_peak,
+)
 from audio_agent_zoo.synthesis.style import Strike, Style
 
 _SCALE = np.array([0, 2, 4, 5, 7, 9, 11, 12])
@@ -23,7 +33,14 @@ def _vibrato(rng: Rng, n: int, depth: float) -> Signal:
     return 1 + depth * np.sin(2 * np.pi * rng.uniform(5, 6.2) * t) * np.clip((t - 0.12) / 0.25, 0, 1)
 
 
-def _bowed(rng: Rng, style: Style, root_hz: float, body: tuple[tuple[float, float], ...], slow_s: float, quick_s: float) -> Strike:
+def _bowed(
+    rng: Rng,
+    style: Style,
+    root_hz: float,
+    body: tuple[tuple[float, float], ...],
+    slow_s: float,
+    quick_s: float,
+) -> Strike:
     length = _length(rng, style, slow_s, quick_s)
     n = seconds(length)
     f0 = _note(rng, root_hz) * _vibrato(rng, n, 0.006)
@@ -56,7 +73,10 @@ def _brass(rng: Rng, f0: Signal, length: float, brightness: float) -> Strike:
     def envelope(k: int, f: Signal) -> Signal:
         return np.asarray(pressure[points] ** (1 + 0.25 * k) * np.exp(-f / brightness) * (1 if k > 1 else 0.8))
 
-    return Strike(unit_peak(harmonics(f0, envelope, 24)) + 0.01 * band_noise(rng, n, 500, 3000) * pressure, body_s=length)
+    return Strike(
+        unit_peak(harmonics(f0, envelope, 24)) + 0.01 * band_noise(rng, n, 500, 3000) * pressure,
+        body_s=length,
+    )
 
 
 def trumpet(rng: Rng, style: Style) -> Strike:

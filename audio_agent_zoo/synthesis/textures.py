@@ -30,7 +30,11 @@ def rain(rng: Rng, n: int, style: Style) -> Signal:
     drop_n = seconds(0.02)
     for _ in range(int(n / 16_000 * (45 if light else 30))):
         drop = np.sin(2 * np.pi * np.cumsum(contour(drop_n, [(0, rng.uniform(1800, 5500)), (1, 6500)])) / 16_000)
-        add(wave, (1.6 if light else 1.0) * rng.uniform(0.2, 1) * drop * decay(drop_n, 0.016), int(rng.integers(0, n)))
+        add(
+            wave,
+            (1.6 if light else 1.0) * rng.uniform(0.2, 1) * drop * decay(drop_n, 0.016),
+            int(rng.integers(0, n)),
+        )
     return wave
 
 
@@ -51,7 +55,10 @@ def ocean_waves(rng: Rng, n: int, style: Style) -> Signal:
     period = rng.uniform(3.0, 4.5)
     phase = (t / period + rng.random()) % 1.0
     swell = np.where(phase < 0.45, (phase / 0.45) ** 2, np.exp(-4.5 * (phase - 0.45)))
-    return np.asarray(band_noise(rng, n, 70, 900, tilt=-0.5) * (0.25 + 0.75 * swell) + 0.6 * band_noise(rng, n, 900, 6000, tilt=-0.5) * swell**2)
+    return np.asarray(
+        band_noise(rng, n, 70, 900, tilt=-0.5) * (0.25 + 0.75 * swell)
+        + 0.6 * band_noise(rng, n, 900, 6000, tilt=-0.5) * swell**2
+    )
 
 
 def stream(rng: Rng, n: int, style: Style) -> Signal:
@@ -169,5 +176,9 @@ def sharpen(rng: Rng, style: Style) -> Strike:
     scrape = (carrier * (soft + 1j * shaped_noise(rng, n, lambda f: 1 / (1 + (f / 700) ** 2)))).real * arc(n, 0.15, 0.2)
     wave = np.zeros(n + seconds(0.25))
     add(wave, unit_peak(scrape), 0)
-    add(wave, 0.3 * unit_peak(modes(rng, seconds(0.5), np.array([3150, 4700, 6600]) * 1.1**style.pitch, [0.45, 0.3, 0.2])), n - seconds(0.3 * length))
+    add(
+        wave,
+        0.3 * unit_peak(modes(rng, seconds(0.5), np.array([3150, 4700, 6600]) * 1.1**style.pitch, [0.45, 0.3, 0.2])),
+        n - seconds(0.3 * length),
+    )
     return Strike(wave, body_s=length)

@@ -19,7 +19,14 @@ from audio_agent_zoo.synthesis.dsp import (
 )
 from audio_agent_zoo.synthesis.style import Strike, Style
 
-_VOWELS = ((730, 1090, 2440), (270, 2290, 3010), (300, 870, 2240), (530, 1840, 2480), (570, 840, 2410), (490, 1350, 1690))
+_VOWELS = (
+    (730, 1090, 2440),
+    (270, 2290, 3010),
+    (300, 870, 2240),
+    (530, 1840, 2480),
+    (570, 840, 2410),
+    (490, 1350, 1690),
+)
 
 
 def bark(rng: Rng, style: Style) -> Strike:
@@ -64,7 +71,14 @@ def baby_cry(rng: Rng, style: Style) -> Strike:
     top = style.hertz(380, 460, 560) * rng.uniform(0.96, 1.05)
     waver = 1 + 0.03 * np.sin(2 * np.pi * rng.uniform(5, 8) * time_axis(n))
     f0 = contour(n, [(0, 0.78 * top), (0.2, top), (0.75, 0.97 * top), (1, 0.7 * top)]) * waver
-    cry = voice(rng, f0, [(1050.0, 200.0, 1.0), (1500.0, 250.0, 0.6), (3300.0, 500.0, 0.6)], tilt=0.6, breath=0.1, jitter=0.015)
+    cry = voice(
+        rng,
+        f0,
+        [(1050.0, 200.0, 1.0), (1500.0, 250.0, 0.6), (3300.0, 500.0, 0.6)],
+        tilt=0.6,
+        breath=0.1,
+        jitter=0.015,
+    )
     breath = band_noise(rng, gasp, 900, 4000) * arc(gasp, 0.6, 0.3)
     return Strike(np.concatenate([cry * arc(n, 0.1, 0.25), np.zeros(seconds(0.05)), 0.15 * breath]), body_s=n / 16_000)
 
@@ -89,7 +103,11 @@ def roar(rng: Rng, style: Style) -> Strike:
     n = seconds(rng.uniform(1.2, 1.9))
     top = style.hertz(85, 115, 150) * rng.uniform(0.95, 1.08)
     f0 = contour(n, [(0, 0.7 * top), (0.3, top), (1, 0.55 * top)]) * (1 + 0.06 * drift(rng, n, 25))
-    tract = [(control(contour(n, [(0, 320), (0.35, 620), (1, 350)])), 140.0, 1.0), (1000.0, 220.0, 0.5), (2200.0, 500.0, 0.12)]
+    tract = [
+        (control(contour(n, [(0, 320), (0.35, 620), (1, 350)])), 140.0, 1.0),
+        (1000.0, 220.0, 0.5),
+        (2200.0, 500.0, 0.12),
+    ]
     rough = 1 + 0.45 * np.sin(2 * np.pi * np.cumsum(27 + 3 * drift(rng, n, 4)) / 16_000)
     growl = band_noise(rng, n, 100, 1300, tilt=-0.5)
     wave = (voice(rng, f0, tract, tilt=0.8, breath=0.3, jitter=0.05) + 0.5 * growl) * rough
@@ -122,8 +140,16 @@ def _phrase(rng: Rng, base_hz: float, size: float) -> Strike:
         n = seconds(rng.uniform(0.11, 0.22))
         here, there = (np.array(_VOWELS[j]) * size for j in rng.integers(0, len(_VOWELS), 2))
         f0 = base_hz * (1.12 - 0.22 * i / count) * contour(n, [(0, 1), (0.4, rng.uniform(1.0, 1.12)), (1, 0.94)])
-        move: list[Signal] = [control(contour(n, [(0, a), (0.6, a), (1, 0.6 * a + 0.4 * b)])) for a, b in zip(here, there, strict=True)]
-        vowel = voice(rng, f0, [(move[0], 90.0, 1.0), (move[1], 120.0, 0.5), (move[2], 170.0, 0.25)], tilt=1.0, breath=0.03)
+        move: list[Signal] = [
+            control(contour(n, [(0, a), (0.6, a), (1, 0.6 * a + 0.4 * b)])) for a, b in zip(here, there, strict=True)
+        ]
+        vowel = voice(
+            rng,
+            f0,
+            [(move[0], 90.0, 1.0), (move[1], 120.0, 0.5), (move[2], 170.0, 0.25)],
+            tilt=1.0,
+            breath=0.03,
+        )
         add(wave, vowel * arc(n, 0.2, 0.3) * rng.uniform(0.7, 1), seconds(at))
         at += n / 16_000 + rng.uniform(0.0, 0.04)
     return Strike(unit_peak(wave[: seconds(at)]), body_s=at)

@@ -27,4 +27,7 @@ def adamw_with_warmup(
         done = min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))
         return final_share + (1 - final_share) * 0.5 * (1 + float(torch.cos(torch.tensor(done * torch.pi))))
 
-    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, share), "interval": "step"}}
+    return {
+        "optimizer": optimizer,
+        "lr_scheduler": {"scheduler": LambdaLR(optimizer, share), "interval": "step"},
+    }

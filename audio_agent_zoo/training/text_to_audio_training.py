@@ -176,7 +176,9 @@ class TextToAudioTraining(LightningModule):
             self.on_validation_start()
         self.unet.save_pretrained(folder / "unet", **kwargs)
         self.conditioning.save_pretrained(folder)
-        scheduler = DPMSolverMultistepScheduler(**NOISE_SCHEDULE, algorithm_type="dpmsolver++", timestep_spacing="trailing")
+        scheduler = DPMSolverMultistepScheduler(
+            **NOISE_SCHEDULE, algorithm_type="dpmsolver++", timestep_spacing="trailing"
+        )
         scheduler.save_pretrained(folder / "scheduler")
         if not already:
             self.on_validation_end()

@@ -115,7 +115,11 @@ class VocoderTraining(LightningModule):
             judged = self.discriminators(fake)
             fooled = torch.stack([(1 - score).square().mean() for score, _ in judged]).mean()
             matching = torch.stack(
-                [F.l1_loss(a, b) for (_, maps), wanted in zip(judged, real_maps, strict=True) for a, b in zip(maps, wanted, strict=True)]
+                [
+                    F.l1_loss(a, b)
+                    for (_, maps), wanted in zip(judged, real_maps, strict=True)
+                    for a, b in zip(maps, wanted, strict=True)
+                ]
             ).mean()
             self.log_dict({"train/fooled": fooled, "train/matching": matching}, prog_bar=True)
             loss = loss + fooled + self.feature_weight * matching

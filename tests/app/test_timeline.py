@@ -41,9 +41,7 @@ def lanes(n: int, duration_s: float, prompt: str = "A dog barks") -> list[Lane]:
     for i in range(n):
         start = float(rng.uniform(0, 0.97)) * duration_s
         end = min(duration_s, start + float(rng.choice([0.01, 0.2, 0.6])) * duration_s)
-        made.append(
-            Lane(f"e{i + 1}", prompt, start, end, "background" if i % 3 == 2 else "foreground", -18 - i)
-        )
+        made.append(Lane(f"e{i + 1}", prompt, start, end, "background" if i % 3 == 2 else "foreground", -18 - i))
     return made
 
 
@@ -116,9 +114,7 @@ def test_captions_stay_out_of_each_others_bars(tmp_path: Path, figures: list[Fig
 
 
 def test_a_caption_that_fits_is_whole_and_dollars_stay_dollars(tmp_path: Path, figures: list[Figure]) -> None:
-    draw_timeline(
-        tmp_path / "a.png", tone(4.0, 440), RATE, [Lane("e1", "Coins: $5 and $6", 0, 4)], title="$1 $2"
-    )
+    draw_timeline(tmp_path / "a.png", tone(4.0, 440), RATE, [Lane("e1", "Coins: $5 and $6", 0, 4)], title="$1 $2")
     texts = [text for text, _ in text_boxes(figures[0])]
     assert "Coins: $5 and $6" in texts
     assert "$1 $2" in texts

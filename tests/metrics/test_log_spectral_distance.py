@@ -89,9 +89,7 @@ def test_bad_waveforms_are_refused(predicted: torch.Tensor, target: torch.Tensor
         LogSpectralDistance().update(predicted, target)
 
 
-@pytest.mark.parametrize(
-    "arguments", [{"hop_length": 0}, {"n_fft": 1}, {"floor_db": 0.0}, {"floor_db": float("nan")}]
-)
+@pytest.mark.parametrize("arguments", [{"hop_length": 0}, {"n_fft": 1}, {"floor_db": 0.0}, {"floor_db": float("nan")}])
 def test_bad_settings_are_refused(arguments: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"give"):
         LogSpectralDistance(**arguments)

@@ -12,7 +12,10 @@ def _reference(wave: np.ndarray, config: MelConfig) -> np.ndarray:
     pad = (config.n_fft - config.hop_length) // 2
     spectrum = librosa.stft(
         np.pad(wave, pad, mode="reflect").astype(np.float64),
-        n_fft=config.n_fft, hop_length=config.hop_length, win_length=config.win_length, center=False,
+        n_fft=config.n_fft,
+        hop_length=config.hop_length,
+        win_length=config.win_length,
+        center=False,
     )
     bank = librosa.filters.mel(sr=16_000, n_fft=config.n_fft, n_mels=config.n_mels, fmin=0.0, fmax=8000.0)
     return np.log(np.maximum(bank @ np.sqrt(np.abs(spectrum) ** 2 + 1e-9), 1e-5))

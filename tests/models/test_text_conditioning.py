@@ -19,14 +19,10 @@ PROMPTS = ["a dog barks in the rain", "rain", "far thunder, then 2 dogs bark!"]
 def one_by_one(part: TextEncoder, prompt: str) -> Tensor:
     """Public order: encode without padding, zero-pad the hidden states, then the adapter; in float64."""
     assert part.adapter is not None
-    tokens = part.tokenizer(
-        [prompt], truncation=True, max_length=part.max_length, return_tensors="pt"
-    ).input_ids
+    tokens = part.tokenizer([prompt], truncation=True, max_length=part.max_length, return_tensors="pt").input_ids
     hidden = part.encoder.double()(tokens).last_hidden_state
     part.encoder.float()
-    hidden = torch.cat(
-        [hidden, hidden.new_zeros(1, part.max_length - tokens.shape[1], hidden.shape[2])], dim=1
-    )
+    hidden = torch.cat([hidden, hidden.new_zeros(1, part.max_length - tokens.shape[1], hidden.shape[2])], dim=1)
     adapter = part.adapter
     mapped = hidden @ adapter.proj.weight.double().T + adapter.proj.bias.double()
     centred = mapped - mapped.mean(-1, keepdim=True)
@@ -42,9 +38,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> TextConditioning:
 
 @torch.no_grad()
 def test_a_batch_equals_prompts_one_by_one(two: TextConditioning) -> None:
-    expected = torch.cat(
-        [torch.cat([one_by_one(part, prompt) for part in two.parts], dim=1) for prompt in PROMPTS]
-    )
+    expected = torch.cat([torch.cat([one_by_one(part, prompt) for part in two.parts], dim=1) for prompt in PROMPTS])
     made = two(PROMPTS)
     assert made.shape == (3, 64, tiny.WIDTH)
     assert (made - expected).abs().max() < 2e-5

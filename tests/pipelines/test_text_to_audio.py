@@ -120,9 +120,7 @@ def test_adapter_layouts_load_and_save(tmp_path: Path, n_encoders: int) -> None:
     assert not [*(tmp_path / "c").rglob("*.bin"), *(tmp_path / "c").rglob("*.pt")]
     for text in (path.read_text() for path in (tmp_path / "c").rglob("*.json")):
         assert str(tmp_path) not in text
-    first, second = (
-        one("rain", 0.2, num_inference_steps=2, min_columns=8).audios[0] for one in (public, again)
-    )
+    first, second = (one("rain", 0.2, num_inference_steps=2, min_columns=8).audios[0] for one in (public, again))
     np.testing.assert_allclose(first, second, atol=1e-6)
 
 
@@ -214,15 +212,11 @@ def test_work_is_done_once(pipeline: TextToAudioPipeline) -> None:
 @pytest.mark.parametrize(
     "kind", [DDIMScheduler, PNDMScheduler, UniPCMultistepScheduler, EulerAncestralDiscreteScheduler]
 )
-def test_any_scheduler_takes_over_and_is_saved(
-    pipeline: TextToAudioPipeline, tmp_path: Path, kind: type
-) -> None:
+def test_any_scheduler_takes_over_and_is_saved(pipeline: TextToAudioPipeline, tmp_path: Path, kind: type) -> None:
     pipeline.scheduler = kind.from_config(pipeline.scheduler.config)
     assert pipeline.scheduler.config.prediction_type == "v_prediction"
     calls: list[tuple[int, int]] = []
-    made = pipeline(
-        "rain", 0.2, num_inference_steps=4, callback=lambda done, total: calls.append((done, total))
-    )
+    made = pipeline("rain", 0.2, num_inference_steps=4, callback=lambda done, total: calls.append((done, total)))
     assert np.isfinite(made.audios[0]).all()
     assert calls == [(i + 1, len(calls)) for i in range(len(calls))] and len(calls) >= 4
     pipeline.save_pretrained(tmp_path)
@@ -243,9 +237,7 @@ def test_a_callback_that_raises_stops_the_work(pipeline: TextToAudioPipeline) ->
     assert np.isfinite(pipeline("rain", 0.2).audios[0]).all()
 
 
-def test_saved_weights_sound_the_same_in_a_fresh_process(
-    pipeline: TextToAudioPipeline, tmp_path: Path
-) -> None:
+def test_saved_weights_sound_the_same_in_a_fresh_process(pipeline: TextToAudioPipeline, tmp_path: Path) -> None:
     pipeline.save_pretrained(tmp_path / "weights")
     here = TextToAudioPipeline.from_pretrained(tmp_path / "weights")("a dog barks", 0.3, seed=11).audios[0]
     np.testing.assert_allclose(here, pipeline("a dog barks", 0.3, seed=11).audios[0], atol=1e-6)
@@ -303,9 +295,7 @@ def test_values_that_are_no_numbers_name_the_prompt(pipeline: TextToAudioPipelin
         ({"max_batch_columns": -1}, "max_batch_columns is -1"),
     ],
 )
-def test_wrong_arguments_are_refused(
-    pipeline: TextToAudioPipeline, arguments: dict[str, object], message: str
-) -> None:
+def test_wrong_arguments_are_refused(pipeline: TextToAudioPipeline, arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         pipeline(**{"prompt": "rain", "duration_s": 0.2, **arguments})
 

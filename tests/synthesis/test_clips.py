@@ -29,9 +29,7 @@ def test_a_clip_depends_on_its_seed_alone() -> None:
 
 
 def test_splits_share_no_caption() -> None:
-    seen = {
-        split: {c for seed in range(120) for c in make_clip(seed, split, 0.6).captions} for split in SPLITS
-    }
+    seen = {split: {c for seed in range(120) for c in make_clip(seed, split, 0.6).captions} for split in SPLITS}
     assert not seen["train"] & seen["test"]
     assert not seen["train"] & seen["validation"]
 
@@ -70,7 +68,8 @@ def test_pairs_hold_two_classes_under_one_sentence() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"class_name": "unicorn"}, {"split": "exam"}, {"duration_s": float("nan")}, {"duration_s": -1.0}]
+    "arguments",
+    [{"class_name": "unicorn"}, {"split": "exam"}, {"duration_s": float("nan")}, {"duration_s": -1.0}],
 )
 def test_bad_arguments_are_refused(arguments: dict[str, object]) -> None:
     with pytest.raises(ValueError):

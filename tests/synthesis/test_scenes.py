@@ -107,9 +107,7 @@ def test_what_opens_stays_open_until_the_end(class_name: str) -> None:
     assert change[33:].max() < 0.5 * change[13:27].min()
 
 
-@pytest.mark.parametrize(
-    "class_name", ["hammering", "clapping", "frog_croaking", "machine_gun", "church_bell"]
-)
+@pytest.mark.parametrize("class_name", ["hammering", "clapping", "frog_croaking", "machine_gun", "church_bell"])
 def test_a_stronger_event_moves_further(class_name: str) -> None:
     def total(strength: float) -> float:
         frames = render_scene(class_name, [SoundEvent(0.6, 0.9, strength)], 1.2, seed=5)

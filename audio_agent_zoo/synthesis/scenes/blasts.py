@@ -75,9 +75,7 @@ def cap_gun(stage: Stage) -> None:
         gun.box(0.14 + 1j * y, 0.15, 0.02, lighter(toy, -0.3), edge=False)
     gun.box(-0.06 + 0.13j, 0.17, 0.24, skin, turn=0.25, corner=0.06)
     for k in range(3):
-        gun.stroke(
-            -0.1 + 0.1j + 0.065j * k, 0.07 + 0.12j + 0.065j * k - 0.02 * k, 0.06, lighter(skin, -0.06 * k)
-        )
+        gun.stroke(-0.1 + 0.1j + 0.065j * k, 0.07 + 0.12j + 0.065j * k - 0.02 * k, 0.06, lighter(skin, -0.06 * k))
     gun.stroke(0.0 + 0.06j, 0.16 - 0.05 * kick + 0.045j, 0.05, lighter(skin, 0.08))
     pop = np.clip(1.2 - motion.since / 0.07, 0, 1) * (motion.since < 0.5)
     gun.glow(0.0 - 0.2j, 0.26 * motion.size, LIGHT, pop)
@@ -96,9 +94,7 @@ def machine_gun(stage: Stage) -> None:
     gun.box(-0.05 + 0.2j, 0.2, 0.2, stage.pick(((0.35, 0.4, 0.22), (0.45, 0.42, 0.3))), corner=0.02)
     for k in range(4):
         run = (0.25 * k + 0.25 * smooth(motion.since / 0.06)) % 1
-        gun.stroke(
-            -0.1 + 0.055 * k + 1j * (0.02 + 0.03 * run), -0.1 + 0.055 * k + 0.1j, 0.035, belt, edge=False
-        )
+        gun.stroke(-0.1 + 0.055 * k + 1j * (0.02 + 0.03 * run), -0.1 + 0.055 * k + 0.1j, 0.035, belt, edge=False)
     gun.box(-0.38 + 0.06j, 0.16, 0.12, stage.pick(WOOD), turn=-0.15, corner=0.02)
     gun.box(-0.12 - 0.0j, 0.42, 0.16, steel, corner=0.02)
     gun.box(0.25 - 0.02j, 0.4, 0.1, lighter(steel, 0.15), corner=0.02)
@@ -110,9 +106,7 @@ def machine_gun(stage: Stage) -> None:
     _flash(stage, gun, 0.59 - 0.02j, 0.32)
     age = np.clip(motion.since, 0, 0.4)
     case = -0.1 - 0.1 * age * 3 - 1j * (0.08 + 2.4 * age - 9 * age**2)
-    gun.stroke(
-        case, case + 0.05 * np.exp(20j * age), 0.035, belt, opacity=1.0 * (motion.since < 0.35), edge=False
-    )
+    gun.stroke(case, case + 0.05 * np.exp(20j * age), 0.035, belt, opacity=1.0 * (motion.since < 0.35), edge=False)
     _smoke(stage, gun, 0.6 - 0.05j, 0.3, 0.4)
 
 
@@ -143,9 +137,7 @@ def explosion(stage: Stage) -> None:
         for k in range(6):
             way = np.exp(-1j * np.pi * (k + rng.uniform(0.1, 0.9)) / 6)
             at = 0.18j + growth * (spread * way - 0.25j * np.minimum(age, 1.0)) + shake
-            pen.disk(
-                at, growth * reach * rng.uniform(0.75, 1.1), colour, np.clip(1.6 * fade, 0, 1), soft=0.05
-            )
+            pen.disk(at, growth * reach * rng.uniform(0.75, 1.1), colour, np.clip(1.6 * fade, 0, 1), soft=0.05)
     heat = np.clip(1.2 - age / 0.35, 0, 1) * shown
     pen.disk(0.1j + shake, growth * 0.26, LIGHT, heat, soft=0.08)
     for _ in range(9):

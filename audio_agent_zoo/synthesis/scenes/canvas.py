@@ -246,9 +246,7 @@ class Pen:
         axis = np.asarray(self.turn / s * np.exp(1j * np.asarray(turn)), complex)
         a, b = np.maximum(rx, 1e-3) * s, np.maximum(ry, 1e-3) * s
         numbers = (centre, axis, a, b)
-        self.film.paint(
-            _ellipse, numbers, (centre,), np.maximum(a, b), colour, opacity, soft, edge and not soft
-        )
+        self.film.paint(_ellipse, numbers, (centre,), np.maximum(a, b), colour, opacity, soft, edge and not soft)
 
     def box(
         self, at: Point, width: Curve, height: Curve, colour: Colour, turn: Curve = 0.0, corner: float = 0.0,
@@ -270,9 +268,7 @@ class Pen:
         start, stop, s = self.world(a), self.world(b), self._scale
         ra = 0.5 * width * s
         rb = ra if end_width is None else 0.5 * end_width * s
-        self.film.paint(
-            _capsule, (start, stop, ra, rb), (start, stop), np.maximum(ra, rb), colour, opacity, 0.0, edge
-        )
+        self.film.paint(_capsule, (start, stop, ra, rb), (start, stop), np.maximum(ra, rb), colour, opacity, 0.0, edge)
 
     def path(
         self, points: Sequence[Point], width: Curve, colour: Colour, opacity: Curve = 1.0, edge: bool = True

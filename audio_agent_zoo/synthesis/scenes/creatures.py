@@ -72,9 +72,7 @@ def cat_meowing(stage: Stage) -> None:
     for side in (-1, 1):
         back = 0.05 * on * side
         head.convex([side * 0.34 - 0.08j, side * 0.07 - 0.26j, side * 0.3 + back - 0.5j], fur, corner=0.01)
-        head.convex(
-            [side * 0.29 - 0.16j, side * 0.14 - 0.26j, side * 0.275 + back - 0.42j], TONGUE, edge=False
-        )
+        head.convex([side * 0.29 - 0.16j, side * 0.14 - 0.26j, side * 0.275 + back - 0.42j], TONGUE, edge=False)
     head.ellipse(0j, 0.38, 0.31, fur)
     for x in (-0.09, 0.0, 0.09):
         head.stroke(x - 0.28j, 0.7 * x - 0.17j, 0.03, dark, edge=False)
@@ -87,16 +85,12 @@ def cat_meowing(stage: Stage) -> None:
     head.ellipse(1j * (0.16 + 0.05 * on), 0.035 + 0.065 * on, 0.012 + 0.115 * on, MOUTH, edge=False)
     head.ellipse(1j * (0.19 + 0.09 * on), 0.05 * on, 0.04 * on, TONGUE, opacity=1.0 * (on > 0.25), edge=False)
     for x in (-0.045, 0.045):
-        head.convex(
-            [x - 0.012 + 0.12j, x + 0.012 + 0.12j, x + 0.165j], WHITE, opacity=1.0 * (on > 0.25), edge=False
-        )
+        head.convex([x - 0.012 + 0.12j, x + 0.012 + 0.12j, x + 0.165j], WHITE, opacity=1.0 * (on > 0.25), edge=False)
     head.convex([-0.045 + 0.05j, 0.045 + 0.05j, 0 + 0.1j], np.array([0.85, 0.45, 0.45]), edge=False)
     whisker = WHITE if rng.random() < 0.6 and fur.mean() < 0.7 else BLACK
     for side in (-1, 1):
         for slope in (-0.05, 0.0, 0.05):
-            head.stroke(
-                side * 0.14 + 0.11j, side * 0.45 + 1j * (0.1 + slope - 0.05 * on), 0.012, whisker, edge=False
-            )
+            head.stroke(side * 0.14 + 0.11j, side * 0.45 + 1j * (0.1 + slope - 0.05 * on), 0.012, whisker, edge=False)
 
 
 def lion_roaring(stage: Stage) -> None:
@@ -129,9 +123,7 @@ def lion_roaring(stage: Stage) -> None:
         )
     head.box(0 - 0.02j, 0.11, 0.2, lighter(fur, 0.12), corner=0.04, edge=False)
     head.ellipse(1j * (0.17 + 0.09 * on), 0.07 + 0.06 * on, 0.01 + 0.145 * on, MOUTH, edge=False)
-    head.ellipse(
-        1j * (0.22 + 0.13 * on), 0.075 * on, 0.05 * on, TONGUE, opacity=1.0 * (on > 0.25), edge=False
-    )
+    head.ellipse(1j * (0.22 + 0.13 * on), 0.075 * on, 0.05 * on, TONGUE, opacity=1.0 * (on > 0.25), edge=False)
     for x in (-0.06, 0.06):
         head.convex(
             [x - 0.022 + 0.145j, x + 0.022 + 0.145j, x + 0.145j + 0.1j * on],
@@ -200,13 +192,9 @@ def frog_croaking(stage: Stage) -> None:
         rise.disk(x - 0.2j, 0.12, skin)
         _eye(rise, x - 0.21j, 0.085, np.array([0.95, 0.85, 0.3]), 1 - 0.45 * on)
     rise.ellipse(0 - 0.03j, 0.38, 0.21, skin)
-    rise.path(
-        [-0.31 - 0.0j, -0.15 + 0.06j, 0.15 + 0.06j, 0.31 - 0.0j], 0.025, lighter(skin, -0.65), edge=False
-    )
+    rise.path([-0.31 - 0.0j, -0.15 + 0.06j, 0.15 + 0.06j, 0.31 - 0.0j], 0.025, lighter(skin, -0.65), edge=False)
     rise.ellipse(1j * (0.2 + 0.07 * flutter), 0.12 + 0.21 * flutter, 0.06 + 0.19 * flutter, belly)
-    rise.ellipse(
-        -0.06 + 1j * (0.16 + 0.02 * flutter), 0.02 + 0.06 * flutter, 0.012 + 0.05 * flutter, WHITE, edge=False
-    )
+    rise.ellipse(-0.06 + 1j * (0.16 + 0.02 * flutter), 0.02 + 0.06 * flutter, 0.012 + 0.05 * flutter, WHITE, edge=False)
     for x in (-0.035, 0.035):
         rise.disk(x - 0.09j, 0.014, lighter(skin, -0.6), edge=False)
 

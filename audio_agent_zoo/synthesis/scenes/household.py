@@ -42,9 +42,7 @@ def clock_ticking(stage: Stage) -> None:
     pen.disk(0 - 0.14j, 0.31, lighter(stage.pick(_CERAMIC), 0.4), edge=False)
     for k in range(12):
         way = np.exp(2j * np.pi * k / 12)
-        pen.stroke(
-            -0.14j + 0.25 * way, -0.14j + 0.285 * way, 0.03 if k % 3 == 0 else 0.018, BLACK, edge=False
-        )
+        pen.stroke(-0.14j + 0.25 * way, -0.14j + 0.285 * way, 0.03 if k % 3 == 0 else 0.018, BLACK, edge=False)
     hour, minute = stage.rng.uniform(0, 2 * np.pi, 2)
     pen.stroke(-0.14j, -0.14j + 0.14 * np.exp(1j * hour), 0.04, BLACK, edge=False)
     pen.stroke(-0.14j, -0.14j + 0.21 * np.exp(1j * minute), 0.03, BLACK, edge=False)
@@ -79,9 +77,7 @@ def knife_sharpening(stage: Stage) -> None:
     touching = np.clip(1.8 * motion.on(0.03, 0.15), 0, 1)
     knife = rod.posed(0.12 - 0.1 * touching - 1j * (0.15 + slide), -0.5 + 0.4 * touching)
     drawn = knife.posed(0.22 - 0.26 * share * (1 - back) + 0j)
-    drawn.convex(
-        [-0.36 - 0.01j, -0.28 + 0.06j, 0.2 + 0.075j, 0.2 - 0.055j, -0.22 - 0.05j], lighter(steel, 0.25)
-    )
+    drawn.convex([-0.36 - 0.01j, -0.28 + 0.06j, 0.2 + 0.075j, 0.2 - 0.055j, -0.22 - 0.05j], lighter(steel, 0.25))
     drawn.stroke(-0.3 - 0.02j, 0.18 - 0.035j, 0.015, WHITE, edge=False)
     drawn.stroke(0.22 + 0.01j, 0.44 + 0.02j, 0.085, grip)
     drawn.stroke(0.4 + 0.04j, 0.9 + 0.3j, 0.18, cloth, 0.24)
@@ -143,9 +139,7 @@ def car_horn(stage: Stage) -> None:
     dash, cloth = lighter(stage.pick(METAL), -0.65), stage.pick(CLOTH)
     on = motion.on(attack_s=0.03, release_s=0.07)
     room = stage.backdrop
-    pen.convex(
-        [-0.16 - 0.12j, 0.16 - 0.12j, 0.5 + 0.2j, -0.5 + 0.2j], np.array([0.35, 0.35, 0.37]), edge=False
-    )
+    pen.convex([-0.16 - 0.12j, 0.16 - 0.12j, 0.5 + 0.2j, -0.5 + 0.2j], np.array([0.35, 0.35, 0.37]), edge=False)
     car = pen.posed(0 - 0.24j + 0.01j * stage.idle(1.0))
     paint = stage.pick(BRIGHT)
     car.box(0 - 0.07j, 0.28, 0.16, lighter(paint, -0.1), corner=0.05)
@@ -170,9 +164,7 @@ def car_horn(stage: Stage) -> None:
     for way in (0.0, np.pi, np.pi / 2):
         wheel.stroke(0j, 0.36 * np.exp(1j * way), 0.09, lighter(dash, 0.1), 0.06)
     wheel.disk(1j * push, 0.15 - 0.02 * on, lighter(dash, 0.3))
-    wheel.disk(
-        1j * push, 0.085 - 0.015 * on, lighter(paint, 0.1) * 0.6 + 0.4 * LIGHT * on[:, None] + 0.0, edge=False
-    )
+    wheel.disk(1j * push, 0.085 - 0.015 * on, lighter(paint, 0.1) * 0.6 + 0.4 * LIGHT * on[:, None] + 0.0, edge=False)
     for side in (-1,):
         rim = side * 0.36 - 0.1j
         wheel.stroke(side * 0.62 + 0.5j, rim, 0.17, cloth, 0.12)

@@ -98,9 +98,7 @@ class Motion:
         length = np.concatenate([np.maximum(self.ends - self.starts, 0.08), [1.0]])[self.last]
         return np.asarray(np.clip(self.since / length, 0, 1))
 
-    def lift(
-        self, fall_s: float = 0.13, rise_s: float = 0.2, rest: float = 0.45, ready_s: float = 0.3
-    ) -> Frames:
+    def lift(self, fall_s: float = 0.13, rise_s: float = 0.2, rest: float = 0.45, ready_s: float = 0.3) -> Frames:
         """Height of a thing that strikes: 0 on contact (each onset), `rest` when idle, up to 1 when raised.
 
         It is raised over `ready_s`, falls faster and faster for `fall_s`, stays a moment and bounces back.
@@ -115,9 +113,7 @@ class Motion:
         gap = np.minimum(lead_s, self.since + self.until)
         return np.clip(1 - self.until / np.maximum(gap, 1e-3), 0, 1)
 
-    def snap(
-        self, values: Sequence[float] | NDArray[Any], move_s: float = 0.07, before: float = 0.0
-    ) -> Frames:
+    def snap(self, values: Sequence[float] | NDArray[Any], move_s: float = 0.07, before: float = 0.0) -> Frames:
         """Jump to the next entry of `values` at each onset, taking `move_s`."""
         table = np.asarray(values, float)
         here = self.each(table, before)

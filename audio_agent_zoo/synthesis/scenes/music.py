@@ -68,9 +68,7 @@ def _body_of_strings(pen: Pen, varnish: Colour, long: float) -> None:
         edge=False,
     )
     for x in (-0.03, 0.0, 0.03):
-        pen.stroke(
-            x * long + 0.3j * long, x * 0.6 * long - 1.1j * long, 0.008, lighter(varnish, 0.7), edge=False
-        )
+        pen.stroke(x * long + 0.3j * long, x * 0.6 * long - 1.1j * long, 0.008, lighter(varnish, 0.7), edge=False)
     pen.box(0 + 0.16j * long, 0.15 * long, 0.04 * long, lighter(varnish, 0.55), edge=False)
 
 
@@ -157,9 +155,7 @@ def trumpet(stage: Stage) -> None:
     sleeve = stage.pick(CLOTH)
     hand = _inside(stage.pen, horn.posed(0.34 + 0.1j))
     stage.pen.path([-0.5 + 0.5j, -0.16 + 0.55j, hand], 0.13, sleeve)
-    stage.pen.stroke(
-        -0.42 + 0.38j, _inside(stage.pen, horn.posed(0.27 - 0.2j)), 0.13, lighter(sleeve, -0.2), 0.1
-    )
+    stage.pen.stroke(-0.42 + 0.38j, _inside(stage.pen, horn.posed(0.27 - 0.2j)), 0.13, lighter(sleeve, -0.2), 0.1)
     codes = stage.rng.permutation(np.arange(7))
     for k in range(3):
         pressed = motion.on(0.03, 0.05) * motion.each((codes >> k) & 1)
@@ -183,9 +179,7 @@ def trombone(stage: Stage) -> None:
     horn.stroke(0.02 + 0.14j, far + 0.14j, 0.03, lighter(metal, 0.25))
     horn.stroke(0.02 + 0j, far + 0j, 0.03, lighter(metal, 0.25))
     horn.path([far + 0j, far + 0.04 + 0.03j, far + 0.04 + 0.11j, far + 0.14j], 0.035, metal)
-    horn.path(
-        [0.02 + 0.14j, -0.34 + 0.13j, -0.42 + 0.02j, -0.42 - 0.2j, -0.34 - 0.29j, 0.1 - 0.27j], 0.045, metal
-    )
+    horn.path([0.02 + 0.14j, -0.34 + 0.13j, -0.42 + 0.02j, -0.42 - 0.2j, -0.34 - 0.29j, 0.1 - 0.27j], 0.045, metal)
     horn.convex([0.05 - 0.295j, 0.05 - 0.245j, 0.34 - 0.1j, 0.34 - 0.44j], metal, corner=0.01)
     horn.ellipse(0.35 - 0.27j, 0.045, 0.19, lighter(metal, -0.45))
     horn.box(0.0 + 0j, 0.05, 0.075, lighter(metal, 0.4))

@@ -25,9 +25,7 @@ def _syllables(stage: Stage) -> Frames:
     """Opening of a mouth that speaks: at once at the onset, then open and nearly shut with each syllable."""
     on = stage.motion.on(attack_s=0.03, release_s=0.12)
     rate = stage.rng.uniform(4.2, 5.2)
-    return np.asarray(
-        on * (0.25 + 0.75 * np.abs(np.cos(np.pi * rate * np.maximum(stage.motion.since - 0.04, 0))))
-    )
+    return np.asarray(on * (0.25 + 0.75 * np.abs(np.cos(np.pi * rate * np.maximum(stage.motion.since - 0.04, 0)))))
 
 
 def _eyes(pen: Pen, y: float, gap: float, size: float, iris: Colour, blink: Curve = 1.0) -> None:
@@ -110,9 +108,7 @@ def woman_speaking(stage: Stage) -> None:
             edge=False,
         )
         head.disk(2.35 * x + 0.15j, 0.03, stage.pick(BRIGHT), edge=False)
-        head.disk(
-            1.4 * x + 0.07j, 0.05, lighter(skin, 0.1) * np.array([1, 0.8, 0.8]), opacity=0.6, edge=False
-        )
+        head.disk(1.4 * x + 0.07j, 0.05, lighter(skin, 0.1) * np.array([1, 0.8, 0.8]), opacity=0.6, edge=False)
     head.stroke(0 - 0.0j, 0.015 + 0.06j, 0.02, lighter(skin, -0.18), edge=False)
     _speaking_mouth(head, 0.155, opening, 0.065, _LIPS)
 
@@ -145,9 +141,7 @@ def baby_crying(stage: Stage) -> None:
         head.disk(x - 0.12j, 0.045 * squeeze, BLACK, opacity=1.0 * (squeeze > 0.1), edge=False)
         inner, outer = x * 0.45 - 0.1j, x * 1.5 - 0.13j
         head.path([outer, x - 0.09j, inner], 0.025, lighter(skin, -0.6), opacity=1.0 * (on > 0.3), edge=False)
-        head.stroke(
-            x * 1.4 - 0.2j, x * 0.5 - 1j * (0.21 - 0.06 * on), 0.025, lighter(skin, -0.45), edge=False
-        )
+        head.stroke(x * 1.4 - 0.2j, x * 0.5 - 1j * (0.21 - 0.06 * on), 0.025, lighter(skin, -0.45), edge=False)
         run = (1.3 * motion.t + stage.rng.random()) % 1
         tear = x * 1.45 + 1j * (-0.05 + 0.28 * run)
         head.ellipse(tear, 0.025, 0.04, _TEAR, opacity=np.clip(2 * on, 0, 1), edge=False)
@@ -171,9 +165,7 @@ def clapping(stage: Stage) -> None:
         hand.stroke(side * 0.02 + 0.12j, side * 0.05 + 0.28j, 0.15, tone)
         for k, length in enumerate((0.36, 0.42, 0.4, 0.33)):
             x = side * (0.045 * k - 0.035)
-            hand.stroke(
-                x + 0j, x - 1j * length + 0.06 * side * (k - 1.5) * 0.5, 0.07, lighter(tone, -0.05 * k), 0.055
-            )
+            hand.stroke(x + 0j, x - 1j * length + 0.06 * side * (k - 1.5) * 0.5, 0.07, lighter(tone, -0.05 * k), 0.055)
         hand.box(side * 0.035 + 0.04j, 0.2, 0.3, tone, corner=0.07)
         hand.stroke(side * 0.03 + 0.08j, side * -0.04 - 0.14j, 0.07, lighter(tone, 0.1), 0.055)
     stage.sparks(stage.pen, -0.3j + nudge, 0.26, WHITE, count=7)

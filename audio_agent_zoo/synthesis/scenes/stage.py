@@ -72,9 +72,7 @@ class Stage:
         """A slow sway in [-1, 1]: what lives is never quite still."""
         return np.sin(2 * np.pi * (rate_hz * self.motion.t + self.rng.random()))
 
-    def sparks(
-        self, pen: Pen, at: Point, reach: float, colour: Colour, count: int = 7, upward: bool = True
-    ) -> None:
+    def sparks(self, pen: Pen, at: Point, reach: float, colour: Colour, count: int = 7, upward: bool = True) -> None:
         """Short lines that fly off `at` from each onset on, for a few frames."""
         since, size = self.motion.since, self.motion.size
         go = smooth((since + 0.05) / 0.16) * reach * size
@@ -171,12 +169,7 @@ def develop(
     size, margin = film.size, film.margin
     x, y = film.axis[None, margin : margin + size], film.axis[margin : margin + size, None]
     way = np.exp(2j * np.pi * rng.random()) * rng.uniform(0.0, 0.22)
-    light = (
-        1
-        + (x - 0.5) * way.real
-        + (y - 0.5) * way.imag
-        - rng.uniform(0, 0.35) * ((x - 0.5) ** 2 + (y - 0.5) ** 2)
-    )
+    light = 1 + (x - 0.5) * way.real + (y - 0.5) * way.imag - rng.uniform(0, 0.35) * ((x - 0.5) ** 2 + (y - 0.5) ** 2)
     tint = rng.uniform(0.78, 1.06) * rng.normal(1, 0.035, 3)
     gain = (255 * light * tint[:, None, None]).astype(np.float32)
     grain = rng.normal(0, rng.uniform(0.3, 2.2), (size + 16, size + 16)).astype(np.float32)
@@ -184,9 +177,7 @@ def develop(
     for i, shift in enumerate(camera * size):
         left, above = math.floor(shift.real), math.floor(shift.imag)
         fx, fy = np.float32(shift.real - left), np.float32(shift.imag - above)
-        view = pixels[
-            :, i, margin + above : margin + above + size + 1, margin + left : margin + left + size + 1
-        ]
+        view = pixels[:, i, margin + above : margin + above + size + 1, margin + left : margin + left + size + 1]
         row = view[:, :-1] + (view[:, 1:] - view[:, :-1]) * fy
         picture = (row[:, :, :-1] + (row[:, :, 1:] - row[:, :, :-1]) * fx) * gain
         r, c = 7 * index[i] % 16, (5 * index[i] + index[i] // 16) % 16  # never the same grain twice in a row

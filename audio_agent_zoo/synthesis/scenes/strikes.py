@@ -25,9 +25,7 @@ def hammering(stage: Stage) -> None:
     if stage.rng.random() < 0.5:
         pen.box(-0.22 + 0.42j, 0.5, 0.24, lighter(steel, -0.35), corner=0.02)
         pen.box(-0.22 + 0.36j, 0.2, 0.2, lighter(steel, -0.4))
-        pen.convex(
-            [-0.5 + 0.2j, 0.06 + 0.2j, -0.02 + 0.32j, -0.36 + 0.32j], lighter(steel, -0.25), corner=0.02
-        )
+        pen.convex([-0.5 + 0.2j, 0.06 + 0.2j, -0.02 + 0.32j, -0.36 + 0.32j], lighter(steel, -0.25), corner=0.02)
     else:
         pen.box(-0.22 + 0.42j, 0.62, 0.28, stage.pick(WOOD), corner=0.02)
         pen.box(-0.22 + 0.24j, 0.035, 0.12, steel)
@@ -42,9 +40,7 @@ def hammering(stage: Stage) -> None:
     arm.box(-0.56 + 0.075j, 0.17, 0.05, lighter(steel, 0.35), corner=0.01)
     arm.disk(0j, 0.085, skin)
     for k in range(3):
-        arm.stroke(
-            (-0.06 + 0.045 * k) - 0.05j, (-0.06 + 0.045 * k) + 0.045j, 0.04, lighter(skin, -0.12), edge=False
-        )
+        arm.stroke((-0.06 + 0.045 * k) - 0.05j, (-0.06 + 0.045 * k) + 0.045j, 0.04, lighter(skin, -0.12), edge=False)
 
 
 def door_knock(stage: Stage) -> None:
@@ -78,9 +74,7 @@ def typing(stage: Stage) -> None:
     dark = rng.random() < 0.5
     key_colour = lighter(case, -0.75) if dark else lighter(case, 0.75)
     pen.box(0 - 0.3j, 0.86, 0.46, lighter(case, -0.6), corner=0.03)
-    pen.box(
-        0 - 0.3j, 0.78, 0.37, np.array([0.1, 0.14, 0.2]) if dark else np.array([0.9, 0.93, 0.95]), edge=False
-    )
+    pen.box(0 - 0.3j, 0.78, 0.37, np.array([0.1, 0.14, 0.2]) if dark else np.array([0.9, 0.93, 0.95]), edge=False)
     _text(stage, 7, lighter(stage.pick(BRIGHT), 0.2))
     pen.convex([-0.46 + 0.0j, 0.46 + 0.0j, 0.54 + 0.36j, -0.54 + 0.36j], case, corner=0.02)
     rows, columns = np.array([0.05, 0.145, 0.24]), 9
@@ -128,9 +122,7 @@ def _text(stage: Stage, columns: int, colour: Colour) -> None:
             at = -0.33 + 0.66 * k / (columns - 1) + 1j * (-0.39 + 0.17 * line)
             width, height = stage.rng.uniform(0.04, 0.09, 2)
             stage.pen.box(at, width, 0.11, colour, opacity=shown, edge=False)
-            stage.pen.box(
-                at + 0.3j * height, 0.5 * width, 0.03, lighter(colour, -0.6), opacity=shown, edge=False
-            )
+            stage.pen.box(at + 0.3j * height, 0.5 * width, 0.03, lighter(colour, -0.6), opacity=shown, edge=False)
 
 
 def church_bell(stage: Stage) -> None:
@@ -183,16 +175,10 @@ def footsteps(stage: Stage) -> None:
         knee = 0.5 * (hip + ankle) + 0.05 + 0.8 * high
         pen.stroke(hip, knee, 0.2, cloth, 0.16)
         pen.stroke(knee, ankle, 0.15, cloth, 0.11)
-        shoe_pen = pen.posed(
-            ankle, np.where(coming, 0.5 * np.cos(np.pi * step) * (step > 0) * (step < 1), 0.0)
-        )
+        shoe_pen = pen.posed(ankle, np.where(coming, 0.5 * np.cos(np.pi * step) * (step > 0) * (step < 1), 0.0))
         shoe_pen.ellipse(0.06 + 0.03j, 0.14, 0.055, shoe)
         shoe_pen.box(0.05 + 0.075j, 0.27, 0.03, lighter(shoe, 0.6), corner=0.012, edge=False)
     for k in (-1, 0, 1):
-        at = (
-            0.24
-            + k * (0.06 + 0.5 * np.minimum(motion.since, 0.3))
-            + 1j * (0.44 - 0.3 * np.minimum(motion.since, 0.3))
-        )
+        at = 0.24 + k * (0.06 + 0.5 * np.minimum(motion.since, 0.3)) + 1j * (0.44 - 0.3 * np.minimum(motion.since, 0.3))
         pen.glow(at, 0.15 * motion.size, lighter(ground, 0.6), dust)
     pen.box(0 - 0.5j, 0.3, 0.2, lighter(trousers, -0.1), corner=0.05)
