@@ -126,7 +126,7 @@ class TextToAudioEvaluator:
         self.settings, self.output = settings, output
         self.agent = AudioAgent.from_pretrained(settings.weights, planner="rules")
         self.judge = FoleyClassifier.from_pretrained(resolve("foley-mini"), subfolder="classifier").eval()
-        self.sampling = {
+        self.sampling: dict[str, Any] = {
             "num_inference_steps": settings.num_inference_steps,
             "guidance_scale": settings.guidance_scale,
         }
@@ -135,7 +135,7 @@ class TextToAudioEvaluator:
         """The class the judge hears in `(samples,)`; the shortest stretches are padded with silence."""
         padded = np.pad(audio, (0, max(0, n_samples(_SHORTEST_JUDGED_S) - len(audio))))
         with torch.inference_mode():
-            return self.judge.class_names[int(self.judge(torch.from_numpy(padded)[None]).argmax())]
+            return str(self.judge.class_names[int(self.judge(torch.from_numpy(padded)[None]).argmax())])
 
     def _features(self, audios: list[Audio]) -> Tensor:
         with torch.inference_mode():

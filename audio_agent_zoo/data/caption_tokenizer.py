@@ -43,4 +43,5 @@ def train_caption_tokenizer(captions: Iterable[str], vocabulary_size: int, max_l
     merges = [tuple(merge) for merge in json.loads(learner.to_str())["model"]["merges"]]
     entries = dict.fromkeys([*fixed, *("".join(merge) for merge in merges)])
     vocabulary = {token: index for index, token in enumerate([*entries, _START, _END])}
-    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=max_length)
+    # The class is annotated for merges as text; it takes pairs, and hands them on as they are.
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=max_length)  # type: ignore[arg-type]

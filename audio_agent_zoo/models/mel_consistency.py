@@ -4,6 +4,8 @@ A small vocoder gets phases about right and envelopes less so. Since the wanted 
 measured and undone band by band; the vocoder's fine structure stays.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -32,7 +34,7 @@ def fit_to_mel(waveform: Tensor, log_mel: Tensor, config: MelConfig, n_iter: int
     spread = filters / filters.sum(dim=0, keepdim=True).clamp(min=1e-8)
     covered = filters.sum(dim=0) > 0
     window = torch.hann_window(config.win_length, device=waveform.device, dtype=waveform.dtype)
-    sizes = {
+    sizes: dict[str, Any] = {
         "n_fft": config.n_fft,
         "hop_length": config.hop_length,
         "win_length": config.win_length,

@@ -217,9 +217,9 @@ class OpenAIPlanner:
         try:
             with client.chat.completions.with_streaming_response.create(
                 model=self.model,
-                messages=messages,
+                messages=messages,  # type: ignore[arg-type]  # plain mappings of the same shape
                 timeout=remaining,
-                **extra,  # type: ignore[arg-type]
+                **extra,
             ) as response:
                 for block in response.iter_bytes():
                     body += block

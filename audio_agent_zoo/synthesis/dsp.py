@@ -30,7 +30,7 @@ def time_axis(n: int) -> Signal:
 def decay(n: int, time_s: float, attack_s: float = 0.001) -> Signal:
     """Exponential decay to -60 dB after `time_s` seconds, behind a linear attack."""
     t = time_axis(n)
-    return np.exp(-6.9 * t / time_s) * np.minimum(1.0, t / max(attack_s, 1e-5))
+    return np.asarray(np.exp(-6.9 * t / time_s) * np.minimum(1.0, t / max(attack_s, 1e-5)))
 
 
 def arc(n: int, attack: float = 0.2, release: float = 0.3) -> Signal:
@@ -38,13 +38,13 @@ def arc(n: int, attack: float = 0.2, release: float = 0.3) -> Signal:
     x = np.linspace(0, 1, n)
     rise = np.clip(x / max(attack, 1e-6), 0, 1)
     fall = np.clip((1 - x) / max(release, 1e-6), 0, 1)
-    return np.sin(0.5 * np.pi * rise) * np.sin(0.5 * np.pi * fall)
+    return np.asarray(np.sin(0.5 * np.pi * rise) * np.sin(0.5 * np.pi * fall))
 
 
 def contour(n: int, points: Sequence[tuple[float, float]]) -> Signal:
     """Piecewise-linear curve through `(position in 0..1, value)` points."""
     positions, values = zip(*points, strict=True)
-    return np.interp(np.linspace(0, 1, n), positions, values)
+    return np.asarray(np.interp(np.linspace(0, 1, n), positions, values))
 
 
 def drift(rng: Rng, n: int, rate_hz: float) -> Signal:
@@ -71,7 +71,9 @@ def band_noise(rng: Rng, n: int, low_hz: float, high_hz: float, tilt: float = 0.
     return shaped_noise(rng, n, gain)
 
 
-def modes(rng: Rng, n: int, frequencies: Sequence[float] | Signal, decays_s: Sequence[float] | Signal) -> Signal:
+def modes(
+    rng: Rng, n: int, frequencies: Sequence[float] | Signal, decays_s: float | Sequence[float] | Signal
+) -> Signal:
     """Struck resonator: damped sines with random phases; higher modes are a little weaker."""
     f = np.asarray(frequencies, dtype=float)
     audible = f < 0.48 * SAMPLE_RATE
@@ -149,7 +151,7 @@ def room(rng: Rng, wave: Signal, size_s: float, wet: float) -> Signal:
     tail = rng.standard_normal(seconds(size_s)) * decay(seconds(size_s), size_s, 0.004)
     tail /= np.sqrt(np.sum(tail**2)) + 1e-9
     size = next_fast_len(len(wave) + len(tail), real=True)
-    return wave + wet * irfft(rfft(wave, size) * rfft(tail, size), size)[: len(wave)]
+    return np.asarray(wave + wet * irfft(rfft(wave, size) * rfft(tail, size), size)[: len(wave)])
 
 
 def distant(rng: Rng, wave: Signal) -> Signal:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from audio_agent_zoo.synthesis.dsp import (
+    Formants,
     Rng,
     Signal,
     add,
@@ -103,7 +104,7 @@ def roar(rng: Rng, style: Style) -> Strike:
     n = seconds(rng.uniform(1.2, 1.9))
     top = style.hertz(85, 115, 150) * rng.uniform(0.95, 1.08)
     f0 = contour(n, [(0, 0.7 * top), (0.3, top), (1, 0.55 * top)]) * (1 + 0.06 * drift(rng, n, 25))
-    tract = [
+    tract: Formants = [
         (control(contour(n, [(0, 320), (0.35, 620), (1, 350)])), 140.0, 1.0),
         (1000.0, 220.0, 0.5),
         (2200.0, 500.0, 0.12),

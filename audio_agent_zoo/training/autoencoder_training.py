@@ -59,6 +59,7 @@ class AutoencoderTraining(LightningModule):
             "layers_per_block": layers_per_block,
         }
         self.register_buffer("latent_std", torch.tensor(1.0))
+        self.latent_std: Tensor
         self.vae: AutoencoderKL
 
     def configure_model(self) -> None:

@@ -17,7 +17,7 @@ from audio_agent_zoo.data.foley_latents import FoleyLatentsDataModule, LatentBat
 from audio_agent_zoo.models.text_conditioning import ConditionAdapter, TextConditioning, TextEncoder
 from audio_agent_zoo.training.optimization import adamw_with_warmup
 
-NOISE_SCHEDULE = {
+NOISE_SCHEDULE: dict[str, Any] = {
     "num_train_timesteps": 1000,
     "beta_start": 0.00085,
     "beta_end": 0.012,
