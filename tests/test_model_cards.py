@@ -49,10 +49,11 @@ def test_a_bundled_folder_is_what_its_config_and_card_say(name: str) -> None:
     assert config is not None
     config.check(folder)
     assert config.name == name
-    assert sorted(config.files) == sorted(str(path.relative_to(folder)) for path in weight_files(folder))
+    files = {f"{part.subfolder}/{file}" for part in config.parts.values() for file in part.sha256}
+    assert sorted(files) == sorted(str(path.relative_to(folder)) for path in weight_files(folder))
     card = (ROOT / "model_cards" / f"{name}.md").read_text(encoding="utf-8")
     assert ModelCard(card).data.license == config.license
-    for part in {Path(file).parts[0] for file in config.files}:
+    for part in config.parts:
         assert f"`{part}`" in card, f"the card does not tell of the part {part}"
 
 
