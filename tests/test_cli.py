@@ -94,6 +94,7 @@ def test_interrupt_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
     seen = ""
     while "1/900" not in seen and process.poll() is None:
         seen += process.stderr.read(1)
+    assert process.poll() is None, seen + process.stderr.read()
     os.kill(process.pid, signal.SIGINT)
     assert process.wait(60) == cli.INTERRUPTED
     assert not list(tmp_path.iterdir())
