@@ -3,13 +3,14 @@
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
 
 # Set before anything imports torch, huggingface_hub or matplotlib, which read them once.
 _HUB_HOME = tempfile.mkdtemp(prefix="audio_agent_zoo_hub_")
-for _name in [name for name in os.environ if name.startswith(("OPENAI_", "AUDIO_AGENT_", "HF_", "WANDB_"))]:
+for _name in [name for name in os.environ if name.startswith(("OPENAI_", "AUDIO_AGENT_", "HF_", "WANDB_", "TQDM_"))]:
     del os.environ[_name]
 os.environ.update(
     {
@@ -23,6 +24,9 @@ os.environ.update(
     }
 )
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+# A run in the background inherits an ignored Ctrl-C, which every command under test would inherit in turn.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
