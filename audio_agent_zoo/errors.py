@@ -17,6 +17,10 @@ class GatedRepoError(WeightsError):
     """A Hub repository wants its terms accepted first; the message lists the steps."""
 
 
+class UnsafePickleError(WeightsError):
+    """A pickle asks for more than plain arrays; nothing of it was run."""
+
+
 class RenderError(AudioAgentError):
     """A step of a plan could not be turned into sound."""
 

@@ -18,6 +18,12 @@ MEL_RATE = SAMPLE_RATE // HOP_LENGTH
 SEMANTIC_TOKEN_RATE = 50
 """HuBERT tokens per second."""
 
+SAMPLES_PER_TOKEN = SAMPLE_RATE // SEMANTIC_TOKEN_RATE
+"""Samples between two HuBERT tokens."""
+
+TOKEN_CONTEXT = 80
+"""Samples beyond its own stretch that the last token of a clip needs: HuBERT's convolutions see 400."""
+
 FRAME_RATE = 21.5
 """CLIP frames per second of a video. Source: Audio-Agent, section 3.3."""
 
@@ -49,3 +55,17 @@ def n_samples(duration_s: float, sample_rate: int = SAMPLE_RATE) -> int:
 def n_mel_columns(duration_s: float) -> int:
     """Number of mel columns that cover `duration_s` seconds (rounded up)."""
     return -(-n_samples(duration_s) // HOP_LENGTH)
+
+
+def n_semantic_tokens(duration_s: float) -> int:
+    """Number of semantic tokens that cover `duration_s` seconds (rounded up): 500 for 10 s.
+
+    HuBERT's convolutions alone give one less (499), because the last token reaches 80 samples beyond the
+    end. The tokenizer pads with those, so that tokens tile the clip and a prompt of 10 s has room for 500.
+    """
+    return -(-n_samples(duration_s) // SAMPLES_PER_TOKEN)
+
+
+def n_video_frames(duration_s: float) -> int:
+    """Number of frames shown at `FRAME_RATE` before `duration_s` seconds are over; 215 for 10 s."""
+    return max(1, math.ceil(duration_s * FRAME_RATE - 1e-6))

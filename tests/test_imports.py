@@ -22,7 +22,7 @@ NAME = PACKAGE.name
 # From the bottom up: a part imports from its own row and from the rows above it here.
 LEVELS = (
     ("rates", "columns", "errors"),
-    ("loudness", "media", "mixing", "hub"),
+    ("loudness", "media", "mixing", "hub", "published"),
     ("models", "planner", "metrics", "synthesis"),
     ("pipelines", "data"),
     ("studio",),
@@ -134,7 +134,13 @@ def test_private_names_stay_in_their_part() -> None:
 
 
 def test_nobody_imports_the_command_line() -> None:
-    wrong = [_where(path, line) for path in MODULES for line, part, _ in _own_imports(path) if part == "cli"]
+    wrong = [
+        _where(path, line)
+        for path in MODULES
+        if _dotted(path).split(".")[0] != "cli"
+        for line, part, _ in _own_imports(path)
+        if part == "cli"
+    ]
     assert not wrong
 
 

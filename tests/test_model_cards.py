@@ -7,7 +7,8 @@ import pytest
 from huggingface_hub import ModelCard
 
 import audio_agent_zoo
-from audio_agent_zoo.hub import BUNDLED, PublishedConfig, weight_files
+from audio_agent_zoo.hub import BUNDLED
+from audio_agent_zoo.published import PublishedConfig, weight_files
 
 ROOT = Path(__file__).parents[1]
 CARDS = sorted((ROOT / "model_cards").glob("*.md"))

@@ -18,11 +18,11 @@ from transformers import (
     T5Tokenizer,
 )
 
-from audio_agent_zoo.hub import Generation
 from audio_agent_zoo.models.hifigan import HifiGanConfig, HifiGanGenerator
 from audio_agent_zoo.models.mel import MelConfig
 from audio_agent_zoo.models.text_conditioning import ConditionAdapter, TextConditioning, TextEncoder
 from audio_agent_zoo.pipelines.text_to_audio_parts import TextToAudioParts
+from audio_agent_zoo.published import Generation
 
 WIDTH = 16
 """Width of the text condition."""

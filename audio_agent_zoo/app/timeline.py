@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from audio_agent_zoo.app.filmstrip import draw_onsets, draw_strip
 from audio_agent_zoo.app.spectrogram import FLOOR_DB, N_BANDS, band_of, mel_decibels
 from audio_agent_zoo.loudness import loudness_lufs, true_peak_dbtp
 from audio_agent_zoo.media import atomic_path
@@ -24,7 +25,7 @@ _INK, _SOFT, _FAINT, _PANEL = "#1F2328", "#59616B", "#D5DAE0", "#F6F7F9"
 _DPI, _WIDTH_IN = 150, 11.0
 _LEFT_IN, _RIGHT_IN = 0.95, 1.05
 _TOP_IN, _AXIS_IN, _GAP_IN = 0.72, 0.52, 0.12
-_WAVE_IN, _MEL_IN, _NOTE_IN = 0.72, 2.55, 0.17
+_WAVE_IN, _MEL_IN, _NOTE_IN, _STRIP_IN = 0.72, 2.55, 0.17, 0.8
 _MAX_NOTES = 4
 _HERTZ = (125, 250, 500, 1000, 2000, 4000, 8000, 16_000)
 _AMPLITUDES = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
@@ -281,6 +282,8 @@ def _figure(
     steps: Sequence[TimelineStep],
     title: str,
     notes: Sequence[str],
+    frames: NDArray[np.uint8] | None,
+    onsets_s: Sequence[float],
 ) -> "Figure":
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -291,21 +294,25 @@ def _figure(
     shown = [*notes[: _MAX_NOTES - 1], f"and {len(notes) - _MAX_NOTES + 1} more notes"]
     lines = list(notes) if len(notes) <= _MAX_NOTES else shown
     notes_in = _NOTE_IN * len(lines) + (0.1 if lines else 0.0)
-    height_in = _TOP_IN + steps_in + _WAVE_IN + _MEL_IN + 2 * _GAP_IN + _AXIS_IN + notes_in
+    heights_in = [steps_in, *([_STRIP_IN] if frames is not None else []), _WAVE_IN, _MEL_IN]
+    height_in = _TOP_IN + sum(heights_in) + (len(heights_in) - 1) * _GAP_IN + _AXIS_IN + notes_in
 
     figure = Figure(figsize=(_WIDTH_IN, height_in), dpi=_DPI, facecolor="white")
     ruler = _Ruler(FigureCanvasAgg(figure))
     panels, below = [], height_in - _TOP_IN
-    for panel_in in (steps_in, _WAVE_IN, _MEL_IN):
+    for panel_in in heights_in:
         below -= panel_in
         width = 1 - (_LEFT_IN + _RIGHT_IN) / _WIDTH_IN
         panels.append(figure.add_axes((_LEFT_IN / _WIDTH_IN, below / height_in, width, panel_in / height_in)))
         below -= _GAP_IN
     _draw_steps(panels[0], ruler, steps, duration_s, row_in)
-    _draw_wave(panels[1], audio, duration_s)
-    _draw_mel(figure, panels[2], audio, sample_rate)
+    if frames is not None:
+        draw_strip(panels[1], frames, duration_s)
+    _draw_wave(panels[-2], audio, duration_s)
+    _draw_mel(figure, panels[-1], audio, sample_rate)
+    draw_onsets(panels[-2], onsets_s)
     for panel in panels:
-        _style(panel, duration_s, is_lowest=panel is panels[2])
+        _style(panel, duration_s, is_lowest=panel is panels[-1])
 
     room_in = _WIDTH_IN - _LEFT_IN - 0.25
     written = [(ruler.fitted(title, room_in, 13, "bold"), 0.28, 13.0, _INK, "bold")]
@@ -334,6 +341,8 @@ def draw_timeline(
     *,
     title: str = "",
     notes: Sequence[str] = (),
+    frames: NDArray[np.uint8] | None = None,
+    onsets_s: Sequence[float] = (),
 ) -> None:
     """Draw the picture of a result and write it as PNG, whole or not at all.
 
@@ -344,6 +353,8 @@ def draw_timeline(
         steps: Steps of the plan in the order of their rows; foreground is filled, background hatched.
         title: One line above, cut to fit.
         notes: Up to four lines below, each cut to fit.
+        frames: `(frames, height, width, 3)` uint8 at even distances, for a strip above the sound; None for none.
+        onsets_s: Instants to mark on the waveform, in seconds.
 
     Raises:
         ValueError: If there is no sound or it is not finite.
@@ -354,6 +365,6 @@ def draw_timeline(
     with warnings.catch_warnings():
         # A script that no font here has is drawn as boxes; that is no news to whoever asked for the picture.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
-        figure = _figure(audio, sample_rate, steps, title, notes)
+        figure = _figure(audio, sample_rate, steps, title, notes, frames, onsets_s)
         with atomic_path(path) as partial:
             figure.savefig(partial, format="png", pil_kwargs={"compress_level": 4})

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -34,6 +34,19 @@ from audio_agent_zoo.rates import n_mel_columns, n_samples
 
 Progress = Callable[[int, int], None]
 """Called as `(denoising steps done, denoising steps in all)`."""
+
+
+class Guide(Protocol):
+    """Something that tells the UNet more than the text does, such as a video."""
+
+    def unet_arguments(self, windows: Sequence[Window], aspect: float, guided: bool) -> dict[str, Any]:
+        """Keyword arguments of one UNet call.
+
+        Args:
+            windows: The images denoised together, all of one width.
+            aspect: Width over height of their latents.
+            guided: Whether an empty half of the batch comes first.
+        """
 
 
 @dataclass(frozen=True)
@@ -229,6 +242,7 @@ class TextToAudioPipeline:
         empty: Tensor,
         request: Request,
         tick: Callable[[], None],
+        guide: Guide | None,
     ) -> Tensor:
         """Latents `(batch, channels, rows, columns)` of windows of one width."""
         scheduler: Any = copy.deepcopy(self.parts.scheduler)  # solvers keep state between their steps
@@ -239,9 +253,11 @@ class TextToAudioPipeline:
         states = torch.cat([empty, condition]) if guided else condition
         stochastic = "generator" in inspect.signature(scheduler.step).parameters
         extra = {"generator": generators} if stochastic else {}
+        aspect = latents.shape[-1] / latents.shape[-2]
+        more = guide.unet_arguments(windows, aspect, guided) if guide is not None else {}
         for step in scheduler.timesteps:
             model_input = scheduler.scale_model_input(torch.cat([latents] * 2) if guided else latents, step)
-            predicted = self.parts.unet(model_input.to(self.dtype), step, states).sample
+            predicted = self.parts.unet(model_input.to(self.dtype), step, states, **more).sample
             if guided:
                 without, with_text = predicted.chunk(2)
                 predicted = without + request.guidance * (with_text - without)
@@ -278,6 +294,7 @@ class TextToAudioPipeline:
         callback: Progress | None = None,
         max_batch_columns: int = 8192,
         min_columns: int | None = None,
+        guide: Guide | None = None,
     ) -> TextToAudioOutput:
         """Make one sound per prompt.
 
@@ -291,6 +308,7 @@ class TextToAudioPipeline:
             callback: Called as `(steps done, steps in all)`; raise in it to stop.
             max_batch_columns: Mel columns denoised at once, the knob for memory.
             min_columns: Narrowest mel image; the weights' own default when None.
+            guide: What the UNet is told besides the text.
 
         Raises:
             ValueError: For empty prompts, unusable numbers or lists of different lengths.
@@ -323,7 +341,7 @@ class TextToAudioPipeline:
             )
         ]
         seconds: dict[str, float] = {}
-        waves = self._make(windows, request, callback, max_batch_columns, seconds)
+        waves = self._make(windows, request, callback, max_batch_columns, seconds, guide)
         overlap = overlap_columns(max(window.width for window in windows)) * self.mel.hop_length
         audios = []
         for item, length in enumerate(request.durations_s):
@@ -338,6 +356,7 @@ class TextToAudioPipeline:
         callback: Progress | None,
         max_columns: int,
         seconds: dict[str, float],
+        guide: Guide | None,
     ) -> list[Tensor]:
         """The waveform of every window, batch by batch."""
         batches = group_by_width(windows, max_columns)
@@ -358,7 +377,7 @@ class TextToAudioPipeline:
             here = [windows[i] for i in batch]
             rows = [window.item for window in here]
             with self._timed(seconds, "denoise"), self._working(self.parts.unet):
-                latents = self._denoise(here, condition[rows], empty[rows], request, tick)
+                latents = self._denoise(here, condition[rows], empty[rows], request, tick, guide)
             self._check_finite(latents, rows, request)
             with self._timed(seconds, "decode"):
                 mel = self._decode(latents)

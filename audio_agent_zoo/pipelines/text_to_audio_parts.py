@@ -13,10 +13,11 @@ from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, SchedulerMixin
 from diffusers.utils import logging as diffusers_logging
 
 from audio_agent_zoo.errors import WeightsError
-from audio_agent_zoo.hub import CONFIG_NAME, TEXT_TO_AUDIO, Generation, PublishedConfig
+from audio_agent_zoo.hub import TEXT_TO_AUDIO
 from audio_agent_zoo.models.hifigan import HifiGanGenerator
 from audio_agent_zoo.models.mel import MelConfig
 from audio_agent_zoo.models.text_conditioning import CONDITION_CONFIG, TextConditioning
+from audio_agent_zoo.published import CONFIG_NAME, Generation, PublishedConfig
 
 Loaded = TypeVar("Loaded")
 
@@ -78,6 +79,11 @@ class TextToAudioParts:
     def vae_factor(self) -> int:
         """Mel columns, and mel bands, per latent value."""
         return int(2 ** (len(self.vae.config.block_out_channels) - 1))
+
+    @property
+    def mel_rate(self) -> float:
+        """Mel columns per second."""
+        return self.mel.sample_rate / self.mel.hop_length
 
     @property
     def width_multiple(self) -> int:

@@ -23,12 +23,14 @@ class Window:
         width: Columns of the image.
         columns: Columns of it that are heard.
         seed: Seed of its noise.
+        start: Column of the sound at its left edge.
     """
 
     item: int
     width: int
     columns: int
     seed: int
+    start: int = 0
 
 
 def window_seed(seed: int, index: int) -> int:
@@ -60,7 +62,7 @@ def cut_into_windows(
         return [Window(item, width, columns, seed)]
     overlap = overlap_columns(native)
     count = ceil((columns - overlap) / (native - overlap))
-    return [Window(item, native, native, window_seed(seed, i)) for i in range(count)]
+    return [Window(item, native, native, window_seed(seed, i), i * (native - overlap)) for i in range(count)]
 
 
 def group_by_width(windows: Sequence[Window], max_columns: int) -> list[list[int]]:

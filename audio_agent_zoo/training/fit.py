@@ -7,12 +7,16 @@ from pathlib import Path
 from lightning.pytorch.cli import LightningCLI
 
 # Bare class names in recipes resolve to what is imported here.
-from audio_agent_zoo.data import foley_latents, foley_world  # noqa: F401
+from audio_agent_zoo.data import foley_features, foley_latents, foley_scenes, foley_world  # noqa: F401
 from audio_agent_zoo.training import (  # noqa: F401
     autoencoder_training,
     callbacks,
     classifier_training,
+    frame_encoder_training,
+    hubert_training,
+    semantic_token_training,
     text_to_audio_training,
+    visual_adapter_training,
     vocoder_training,
 )
 

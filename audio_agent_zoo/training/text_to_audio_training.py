@@ -6,8 +6,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, UNet2DConditionModel
-from diffusers.training_utils import EMAModel
-from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -15,6 +13,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from audio_agent_zoo.data.caption_tokenizer import train_caption_tokenizer
 from audio_agent_zoo.data.foley_latents import FoleyLatentsDataModule, LatentBatch
 from audio_agent_zoo.models.text_conditioning import ConditionAdapter, TextConditioning, TextEncoder
+from audio_agent_zoo.training.averaged_training import AveragedTraining
 from audio_agent_zoo.training.optimization import adamw_with_warmup
 
 NOISE_SCHEDULE: dict[str, Any] = {
@@ -27,7 +26,7 @@ NOISE_SCHEDULE: dict[str, Any] = {
 """Stable Diffusion's noise with velocity targets, which keep the loudness of silence right."""
 
 
-class TextToAudioTraining(LightningModule):
+class TextToAudioTraining(AveragedTraining):
     """Velocity prediction on latents under captions, a tenth of them dropped for guidance.
 
     Args:
@@ -56,7 +55,7 @@ class TextToAudioTraining(LightningModule):
         caption_dropout: float = 0.1,
         ema_decay: float = 0.998,
     ) -> None:
-        super().__init__()
+        super().__init__(ema_decay)
         self.save_hyperparameters()
         self.tokenizer: CLIPTokenizer
         self.unet: UNet2DConditionModel
@@ -109,11 +108,12 @@ class TextToAudioTraining(LightningModule):
             cross_attention_dim=width,
             norm_num_groups=16,
         )
-        self.average = EMAModel(self.trained(), decay=h["ema_decay"], use_ema_warmup=True, power=0.75)
+        self.start_average()
 
-    def trained(self) -> list[nn.Parameter]:
-        """Every trained parameter, in a fixed order."""
-        return [*self.unet.parameters(), *self.conditioning.parameters()]
+    def trained(self) -> dict[str, nn.Parameter]:
+        """UNet, text encoder and adapter."""
+        parts = {"unet": self.unet, "conditioning": self.conditioning}
+        return {f"{part}.{name}": p for part, module in parts.items() for name, p in module.named_parameters()}
 
     def _loss(self, batch: LatentBatch, generator: torch.Generator | None = None) -> Tensor:
         latents = batch["latents"]
@@ -136,42 +136,21 @@ class TextToAudioTraining(LightningModule):
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["latents"]))
         return loss
 
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Step, then move the averaged weights, before any checkpoint of this step is written."""
-        super().optimizer_step(*args, **kwargs)
-        self.average.step(self.trained())
-
     def validation_step(self, batch: LatentBatch, batch_idx: int) -> None:
         """The same loss under the averaged weights, with fixed noise."""
         loss = self._loss(batch, torch.Generator().manual_seed(batch_idx))
         self.log("validation/loss", loss, prog_bar=True, batch_size=len(batch["latents"]))
 
-    def on_validation_start(self) -> None:
-        """Judge the averaged weights."""
-        self.average.store(self.trained())
-        self.average.copy_to(self.trained())
-
-    def on_validation_end(self) -> None:
-        """Go on with the trained ones."""
-        self.average.restore(self.trained())
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the averaged weights beside the trained ones."""
-        checkpoint["average"] = self.average.state_dict()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take both up again."""
-        self.average.load_state_dict(checkpoint["average"])
-
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW over UNet, text encoder and adapter."""
         total = int(self.trainer.estimated_stepping_batches)
-        return adamw_with_warmup(self.trained(), self.hparams["learning_rate"], total_steps=total, warmup_steps=200)
+        return adamw_with_warmup(
+            self.trained().values(), self.hparams["learning_rate"], total_steps=total, warmup_steps=200
+        )
 
     def publish(self, folder: Path, **kwargs: Any) -> None:
         """Write `unet`, `scheduler`, `text_encoder_0`, `condition_adapter_0` and the list of conditions."""
-        # During validation the averaged weights are in place; at any other time they must be put there.
-        already = self.average.temp_stored_params is not None
+        already = self.averaged_now  # as during validation; at any other time they must be put there
         if not already:
             self.on_validation_start()
         self.unet.save_pretrained(folder / "unet", **kwargs)

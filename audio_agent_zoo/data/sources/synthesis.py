@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from audio_agent_zoo.data.sources.examples import FoleyExample
 from audio_agent_zoo.rates import SAMPLE_RATE
 from audio_agent_zoo.synthesis.captions import Split
 from audio_agent_zoo.synthesis.catalogue import CLASS_NAMES
 from audio_agent_zoo.synthesis.clips import FoleyClip, make_clip
+from audio_agent_zoo.synthesis.scenes import VISIBLE_CLASSES, render_scene
 
 if TYPE_CHECKING:
     import datasets
@@ -104,3 +106,56 @@ def foley_world(split: Split, n_clips: int, duration_s: float = 2.56, first_seed
     made = datasets.Dataset.from_generator(rows, features=features)
     assert isinstance(made, datasets.Dataset)
     return made
+
+
+class FoleyWorldVideos:
+    """Procedural clips of the visible classes with their videos, as a source for `prepare`.
+
+    Args:
+        split: train, validation or test.
+        n_clips: Number of clips; classes take turns.
+        duration_s: Length of each in seconds.
+        first_seed: Seed of clip 0.
+        classes: Classes; all visible ones when empty.
+    """
+
+    def __init__(
+        self,
+        split: Split = "train",
+        n_clips: int = 2800,
+        duration_s: float = 2.56,
+        *,
+        first_seed: int = 0,
+        classes: tuple[str, ...] = (),
+    ) -> None:
+        self.split: Split = split
+        self.n_clips, self.duration_s, self.first_seed = n_clips, duration_s, first_seed
+        self.classes = classes or VISIBLE_CLASSES
+
+    def __len__(self) -> int:
+        return self.n_clips
+
+    def example(self, index: int, image_size: int) -> FoleyExample:
+        """Make one clip and render its video."""
+        name = self.classes[index % len(self.classes)]
+        clip = make_clip(self.first_seed + index, self.split, self.duration_s, class_name=name)
+        frames = render_scene(name, clip.events, self.duration_s, seed=clip.seed, size=image_size)
+        return FoleyExample(
+            id=f"{self.split}-{self.first_seed + index}-{name}",
+            audio=clip.audio,
+            captions=clip.captions,
+            frames=iter([frames]),
+            class_name=name,
+            onset_s=tuple(event.start_s for event in clip.events),
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """Split, seeds and length."""
+        return {
+            "source": "synthesis",
+            "split": self.split,
+            "n_clips": self.n_clips,
+            "duration_s": self.duration_s,
+            "first_seed": self.first_seed,
+            "classes": list(self.classes),
+        }

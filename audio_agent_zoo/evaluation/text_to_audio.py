@@ -4,19 +4,17 @@ Every figure stands beside what it has to be read against: real clips of the tes
 baseline that solves the same task.
 """
 
-import json
-from dataclasses import asdict, dataclass, fields
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from audio_agent_zoo.evaluation.results import Figure, mean, ratio, write_results
 from audio_agent_zoo.hub import resolve
 from audio_agent_zoo.media import write_audio
 from audio_agent_zoo.metrics.frechet import FrechetDistance
@@ -34,7 +32,6 @@ from audio_agent_zoo.synthesis.catalogue import CLASS_NAMES
 from audio_agent_zoo.synthesis.clips import FoleyClip, make_clip
 
 Audio = NDArray[np.float32]
-_BOOTSTRAPS = 1000
 _SHORTEST_JUDGED_S = 0.25
 
 
@@ -66,57 +63,14 @@ class TextToAudioEvaluation:
     num_inference_steps: int | None = None
     guidance_scale: float | None = None
 
-    @classmethod
-    def from_yaml(cls, path: Path) -> "TextToAudioEvaluation":
-        """Read a recipe.
-
-        Raises:
-            ValueError: If it is no mapping or holds an unknown key.
-        """
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        known = {field.name for field in fields(cls)}
-        if not isinstance(values, dict) or (unknown := set(values) - known):
-            raise ValueError(
-                f"{path} is no evaluation recipe: {sorted(unknown) if isinstance(values, dict) else type(values)}; "
-                f"its keys are {sorted(known)}."
-            )
-        return cls(**values)
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One measured value.
-
-    Attributes:
-        name: What was measured.
-        value: The value.
-        unit: Its unit, "" for a share or a ratio.
-        better: "higher" or "lower", "" for a reference that is neither.
-        n: Number of clips behind it.
-        interval: 95 % bootstrap interval over clips, or None.
-    """
-
-    name: str
-    value: float
-    unit: str
-    better: str
-    n: int
-    interval: tuple[float, float] | None = None
-
-
-def _share(name: str, hits: NDArray[np.bool_], seed: int) -> Figure:
-    rng = np.random.default_rng(seed)
-    means = hits[rng.integers(0, len(hits), (_BOOTSTRAPS, len(hits)))].mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return Figure(name, float(hits.mean()), "", "higher", len(hits), (float(low), float(high)))
-
-
-def _ratio(name: str, ours: NDArray[np.bool_], real: NDArray[np.bool_], seed: int) -> Figure:
-    rng = np.random.default_rng(seed)
-    rows = rng.integers(0, len(ours), (_BOOTSTRAPS, len(ours)))
-    ratios = ours[rows].mean(axis=1) / np.maximum(real[rows].mean(axis=1), 1e-9)
-    low, high = np.quantile(ratios, [0.025, 0.975])
-    return Figure(name, float(ours.mean() / max(real.mean(), 1e-9)), "", "higher", len(ours), (float(low), float(high)))
+    def run(self, recipe: Path, output: Path | None = None) -> dict[str, Any]:
+        """Measure, and write `results.json` and sample sounds into the folder of results."""
+        folder = output or Path(self.output)
+        folder.mkdir(parents=True, exist_ok=True)
+        evaluator = TextToAudioEvaluator(self, folder)
+        figures = [*evaluator.single_events(), *evaluator.vocoder(), *evaluator.pairs()]
+        more = {"weights": evaluator.agent.text_to_audio.name, "judge": "foley-mini/classifier"}
+        return write_results(folder, recipe, self, figures, more)
 
 
 class TextToAudioEvaluator:
@@ -184,9 +138,9 @@ class TextToAudioEvaluator:
         noise = np.random.default_rng(s.seed).normal(0, 0.2, (len(clips), len(clips[0].audio))).astype(np.float32)
         real, floor = [clip.audio for clip in clips], [clip.audio for clip in others]
         return [
-            _share("named_real", real_hits, s.seed),
-            _share("named_generated", hits, s.seed),
-            _ratio("named_ratio", hits, real_hits, s.seed),
+            mean("named_real", real_hits, s.seed),
+            mean("named_generated", hits, s.seed),
+            ratio("named_ratio", hits, real_hits, s.seed),
             self._frechet("frechet_floor_real_against_real", floor, real, ""),
             self._frechet("frechet_generated_against_real", made, real, "lower"),
             self._frechet("frechet_noise_against_real", list(noise), real, ""),
@@ -264,52 +218,9 @@ class TextToAudioEvaluator:
             name: np.array(values) for name, values in (("planned", planned), ("single_pass", single), ("real", real))
         }
         return [
-            _share("pair_named_real_mix", hits["real"], s.seed),
-            _share("pair_named_planned", hits["planned"], s.seed),
-            _share("pair_named_single_pass", hits["single_pass"], s.seed),
-            _ratio("planned_pair_ratio", hits["planned"], hits["real"], s.seed),
-            _ratio("single_pass_pair_ratio", hits["single_pass"], hits["real"], s.seed),
+            mean("pair_named_real_mix", hits["real"], s.seed),
+            mean("pair_named_planned", hits["planned"], s.seed),
+            mean("pair_named_single_pass", hits["single_pass"], s.seed),
+            ratio("planned_pair_ratio", hits["planned"], hits["real"], s.seed),
+            ratio("single_pass_pair_ratio", hits["single_pass"], hits["real"], s.seed),
         ]
-
-
-def evaluate(recipe: Path, output: Path | None = None) -> dict[str, Any]:
-    """Run an evaluation recipe and write `results.json` and sample sounds into its folder.
-
-    Args:
-        recipe: YAML with the fields of `TextToAudioEvaluation`.
-        output: Folder instead of the recipe's.
-
-    Returns:
-        What `results.json` holds: settings, package versions and figures.
-
-    Raises:
-        ValueError: For a recipe with unknown keys.
-        WeightsError: If the weights can't be loaded.
-    """
-    settings = TextToAudioEvaluation.from_yaml(recipe)
-    folder = output or Path(settings.output)
-    folder.mkdir(parents=True, exist_ok=True)
-    evaluator = TextToAudioEvaluator(settings, folder)
-    figures = [*evaluator.single_events(), *evaluator.vocoder(), *evaluator.pairs()]
-    packages = ("audio-agent-zoo", "torch", "diffusers", "transformers", "numpy", "scipy", "librosa")
-    results = {
-        "recipe": recipe.name,
-        "settings": asdict(settings),
-        "weights": evaluator.agent.text_to_audio.name,
-        "judge": "foley-mini/classifier",
-        "versions": {name: version(name) for name in packages},
-        "figures": [asdict(figure) for figure in figures],
-    }
-    (folder / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    return results
-
-
-def results_table(results: dict[str, Any]) -> str:
-    """The figures of `results.json` as a text table."""
-    lines = [f"{'figure':<36}{'value':>10}  {'95 % interval':<18}{'n':>5}"]
-    for figure in results["figures"]:
-        interval = figure["interval"]
-        bounds = f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else ""
-        value = f"{figure['value']:.3f}{' ' + figure['unit'] if figure['unit'] else ''}"
-        lines.append(f"{figure['name']:<36}{value:>10}  {bounds:<18}{figure['n']:>5}")
-    return "\n".join(lines)

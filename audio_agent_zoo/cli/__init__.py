@@ -1,0 +1,129 @@
+"""`audio-agent`: the package from a terminal. Each command is a thin shell over a public class.
+
+Exit codes: 0 done, 2 wrong usage, 3 the planner failed, 4 weights or a step failed, 5 a file could not
+be read or written, 130 interrupted.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from audio_agent_zoo import __version__
+from audio_agent_zoo.cli import sound, weights
+from audio_agent_zoo.errors import AudioAgentError, MediaError
+
+USAGE, PLANNER, RENDER, FILES, INTERRUPTED = 2, 3, 4, 5, 130
+
+
+def _add_planning(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("text", help='what to hear, e.g. "Rain, then thunder"')
+    parser.add_argument("--duration", type=float, default=10.0, metavar="S", help="length in seconds (default 10)")
+    parser.add_argument(
+        "--planner",
+        default="auto",
+        choices=("auto", "rules", "openai"),
+        help="auto: the chat API where one is configured, else the offline rules",
+    )
+
+
+def _add_rendering(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--weights", default="foley-mini", help="name, folder or Hub repository (default foley-mini)")
+    parser.add_argument("--revision", help="revision of a Hub repository")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, help="denoising steps (default: the weights' own)")
+    parser.add_argument("--guidance", type=float, help="classifier-free guidance (default: the weights' own)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or mps (default cpu)")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="audio-agent", description="Generate sound from a sentence.")
+    parser.add_argument("--version", action="version", version=f"audio-agent-zoo {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    generate = commands.add_parser("generate", help="plan a request, make every sound, mix them to a WAV")
+    _add_planning(generate)
+    generate.add_argument(
+        "--out", type=Path, default=Path("out.wav"), help="WAV to write; .plan.json and .png go beside"
+    )
+    generate.add_argument("--stems", action="store_true", help="also write one WAV per step")
+    generate.add_argument("--plan", type=Path, metavar="JSON", help="render this plan instead of planning the text")
+    _add_rendering(generate)
+    generate.set_defaults(run=sound.generate)
+
+    dub = commands.add_parser("dub", help="make the sound of a video and put it under the picture")
+    dub.add_argument("video", type=Path)
+    dub.add_argument("--caption", help="what the picture sounds like")
+    dub.add_argument("--out", type=Path, help="video to write; .wav, .plan.json and .png go beside (default: NAME.dub)")
+    dub.add_argument(
+        "--layer", action="append", default=[], metavar="'0-4: TEXT'", help="a sound from text; repeatable"
+    )
+    dub.add_argument("--visual-scale", type=float, help="weight of the picture (default: the weights' own, 0.5)")
+    _add_rendering(dub)
+    dub.set_defaults(run=sound.dub)
+
+    plan = commands.add_parser("plan", help="show the plan of a request, without making sound")
+    _add_planning(plan)
+    plan.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    plan.set_defaults(run=sound.plan)
+
+    prepare = commands.add_parser("prepare", help="encode clips once for the trainings of the video half")
+    prepare.add_argument("--source", choices=("synthesis",), default="synthesis", help="where clips come from")
+    prepare.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="features: train/, validation/")
+    prepare.add_argument("--weights", default="foley-mini", help="folder with the frozen parts (default foley-mini)")
+    prepare.add_argument("--clips", type=int, default=2800, help="training clips of the procedural world")
+    prepare.add_argument("--window", type=float, default=10.24, metavar="S", help="longest stretch (default 10.24)")
+    prepare.add_argument("--num-proc", type=int, default=1, help="processes that encode")
+    prepare.set_defaults(run=weights.prepare)
+
+    fit = commands.add_parser("fit", help="train a stage from a recipe (arguments of LightningCLI)", add_help=False)
+    fit.set_defaults(run=weights.fit)
+
+    evaluate = commands.add_parser("evaluate", help="run an evaluation recipe and write results.json")
+    evaluate.add_argument("recipe", type=Path)
+    evaluate.add_argument("--out", type=Path, help="folder of results and sounds (default: the recipe's)")
+    evaluate.set_defaults(run=weights.evaluate)
+
+    push = commands.add_parser("push", help="publish a folder to the Hub in one commit")
+    push.add_argument("folder", type=Path)
+    push.add_argument("repo", help="owner/name")
+    push.add_argument("--private", action="store_true")
+    push.set_defaults(run=weights.push)
+
+    quantizer = commands.add_parser(
+        "import-quantizer", help="convert a public k-means file into semantic-token weights"
+    )
+    quantizer.add_argument("file", type=Path, help="joblib file of scikit-learn's k-means; it is read, never run")
+    quantizer.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the weights go")
+    hashes = quantizer.add_mutually_exclusive_group()
+    hashes.add_argument("--sha256", metavar="HEX", help="hash the file must have (default: the public HuBERT L9 km500)")
+    hashes.add_argument("--any-hash", action="store_true", help="take a file of any hash")
+    quantizer.set_defaults(run=weights.import_quantizer)
+    return parser
+
+
+def _exit_code(error: Exception) -> int:
+    from audio_agent_zoo.planner import PlannerError
+
+    if isinstance(error, PlannerError):
+        return PLANNER
+    if isinstance(error, MediaError):
+        return FILES
+    return RENDER if isinstance(error, AudioAgentError) else USAGE
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; see the module's exit codes."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser = _parser()
+    # LightningCLI parses what follows `fit` itself.
+    arguments = parser.parse_args(words[:1] if words[:1] == ["fit"] else words)
+    arguments.rest = words[1:]
+    try:
+        return int(arguments.run(arguments))
+    except KeyboardInterrupt:
+        print("\ninterrupted; nothing was written.", file=sys.stderr)
+        return INTERRUPTED
+    except (AudioAgentError, ValueError) as error:
+        print(f"audio-agent: {error}", file=sys.stderr)
+        return _exit_code(error)

@@ -1,0 +1,152 @@
+"""Prepared features in batches of one length, in an order that a resumed run takes up again."""
+
+import json
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+import torch
+from lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from audio_agent_zoo.columns import FEATURES_CONFIG
+from audio_agent_zoo.errors import AudioAgentError
+
+
+class FeatureBatch(TypedDict):
+    """Rows of one length.
+
+    Attributes:
+        captions: One per row.
+        frames: `(batch, frames, frame_dim)`.
+        tokens: `(batch, tokens)` int64.
+        latents: `(batch, channels, rows, columns)`.
+    """
+
+    captions: list[str]
+    frames: Tensor
+    tokens: Tensor
+    latents: Tensor
+
+
+class FoleyFeatures:
+    """The rows of a folder that `prepare` wrote, memory-mapped.
+
+    Args:
+        folder: Folder of shards.
+
+    Raises:
+        AudioAgentError: If it holds no features.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        import datasets
+
+        self.folder = Path(folder)
+        shards = sorted(str(path) for path in self.folder.glob("shard-*.parquet"))
+        if not shards or not (self.folder / FEATURES_CONFIG).exists():
+            raise AudioAgentError(f"{folder} holds no prepared features; write them with: audio-agent prepare")
+        self.identity: dict[str, Any] = json.loads((self.folder / FEATURES_CONFIG).read_text(encoding="utf-8"))
+        self.rows = datasets.Dataset.from_parquet(shards)
+        lengths: dict[int, list[int]] = {}
+        for index, shape in enumerate(self.rows["latent_shape"]):
+            lengths.setdefault(int(shape[-1]), []).append(index)
+        self.by_length = [np.array(rows) for _, rows in sorted(lengths.items())]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def captions(self) -> list[str]:
+        """Every caption in every wording."""
+        return [text for wordings in self.rows["captions"] for text in wordings]
+
+    def centroid_rows(self) -> int:
+        """Highest semantic token that occurs, plus one."""
+        return 1 + max(max(tokens) for tokens in self.rows["tokens"])
+
+    def batch(self, indices: list[int], rng: np.random.Generator) -> FeatureBatch:
+        """Rows of one length, each with one of its captions."""
+        rows = [self.rows[int(index)] for index in indices]
+        frames = [np.frombuffer(row["frames"], np.float16).reshape(row["n_frames"], -1) for row in rows]
+        latents = [np.frombuffer(row["latents"], np.float16).reshape(row["latent_shape"]) for row in rows]
+        return FeatureBatch(
+            captions=[str(rng.choice(row["captions"])) if row["captions"] else "" for row in rows],
+            frames=torch.from_numpy(np.stack(frames)).float(),
+            tokens=torch.tensor([row["tokens"] for row in rows]),
+            latents=torch.from_numpy(np.stack(latents)).float(),
+        )
+
+
+class FeatureBatches(Dataset[FeatureBatch]):
+    """Batch `i` is drawn from its own seed, so that a resumed run sees what an unbroken one would.
+
+    Args:
+        features: Rows.
+        n_batches: Number of batches.
+        batch_size: Rows in each, fewer where a length has fewer.
+        seed: Seed of the sequence.
+        first: Index of the first batch, where a run goes on.
+    """
+
+    def __init__(self, features: FoleyFeatures, n_batches: int, batch_size: int, seed: int, first: int = 0) -> None:
+        self.features, self.n_batches, self.batch_size = features, n_batches, batch_size
+        self.seed, self.first = seed, first
+
+    def __len__(self) -> int:
+        return self.n_batches
+
+    def __getitem__(self, index: int) -> FeatureBatch:
+        if not 0 <= index < self.n_batches:
+            raise IndexError(index)
+        rng = np.random.default_rng([self.seed, self.first + index])
+        sizes = np.array([len(rows) for rows in self.features.by_length], dtype=np.float64)
+        rows = self.features.by_length[int(rng.choice(len(sizes), p=sizes / sizes.sum()))]
+        chosen = rng.choice(rows, min(self.batch_size, len(rows)), replace=False)
+        return self.features.batch(chosen.tolist(), rng)
+
+
+class FoleyFeaturesDataModule(LightningDataModule):
+    """Features for both stages of the video half.
+
+    Args:
+        path: Folder with `train/` and `validation/`, or one whose last twentieth is held out.
+        batch_size: Rows per step.
+        batches_per_epoch: Training batches between epoch ends.
+        n_validation_batches: Validation batches.
+        seed: Seed of the order.
+    """
+
+    def __init__(
+        self,
+        path: str = "runs/foley_mini/features",
+        batch_size: int = 32,
+        batches_per_epoch: int = 200,
+        n_validation_batches: int = 6,
+        seed: int = 7,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.path = Path(path)
+        self.batch_size, self.batches_per_epoch = batch_size, batches_per_epoch
+        self.n_validation_batches, self.seed = n_validation_batches, seed
+        self.train: FoleyFeatures
+        self.validation: FoleyFeatures
+
+    def setup(self, stage: str) -> None:
+        """Map the shards."""
+        if not hasattr(self, "train"):
+            self.train = FoleyFeatures(self.path / "train")
+            self.validation = FoleyFeatures(self.path / "validation")
+
+    def train_dataloader(self) -> DataLoader[FeatureBatch]:
+        """One epoch of batches, from the step the run is at."""
+        done = self.trainer.global_step if self.trainer else 0
+        batches = FeatureBatches(self.train, self.batches_per_epoch, self.batch_size, self.seed, done)
+        return DataLoader(batches, batch_size=None)
+
+    def val_dataloader(self) -> DataLoader[FeatureBatch]:
+        """The same batches each time."""
+        return DataLoader(
+            FeatureBatches(self.validation, self.n_validation_batches, self.batch_size, self.seed + 1), batch_size=None
+        )

@@ -1,0 +1,52 @@
+"""Evaluation: a recipe names what is measured on which weights; results.json holds what came out."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from audio_agent_zoo.evaluation.results import results_table
+from audio_agent_zoo.evaluation.text_to_audio import TextToAudioEvaluation
+from audio_agent_zoo.evaluation.video_to_audio import VideoToAudioEvaluation
+
+__all__ = ["EVALUATIONS", "TextToAudioEvaluation", "VideoToAudioEvaluation", "evaluate", "read_recipe", "results_table"]
+
+EVALUATIONS: dict[str, type[TextToAudioEvaluation] | type[VideoToAudioEvaluation]] = {
+    "text_to_audio": TextToAudioEvaluation,
+    "video_to_audio": VideoToAudioEvaluation,
+}
+"""Value of a recipe's `task` -> what is measured."""
+
+
+def read_recipe(path: Path) -> TextToAudioEvaluation | VideoToAudioEvaluation:
+    """Read an evaluation recipe.
+
+    Raises:
+        ValueError: If it is no mapping, names no known task, or holds an unknown key.
+    """
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(values, dict) or values.get("task") not in EVALUATIONS:
+        raise ValueError(f"{path} is no evaluation recipe: its task must be one of {', '.join(EVALUATIONS)}.")
+    kind = EVALUATIONS[values.pop("task")]
+    known = {field.name for field in fields(kind)}
+    if unknown := set(values) - known:
+        raise ValueError(f"{path} holds unknown keys {sorted(unknown)}; known are {sorted(known)}.")
+    return kind(**values)
+
+
+def evaluate(recipe: Path, output: Path | None = None) -> dict[str, Any]:
+    """Run an evaluation recipe and write `results.json` and sample sounds into its folder.
+
+    Args:
+        recipe: YAML with a `task` and the fields of its evaluation.
+        output: Folder instead of the recipe's.
+
+    Returns:
+        What `results.json` holds: settings, package versions and figures.
+
+    Raises:
+        ValueError: For a recipe with unknown keys.
+        WeightsError: If the weights can't be loaded.
+    """
+    return read_recipe(recipe).run(recipe, output)

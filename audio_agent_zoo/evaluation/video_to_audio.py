@@ -1,0 +1,268 @@
+"""Measure a video-to-audio pipeline on held-out procedural videos: whether its sound starts when it should."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from audio_agent_zoo.app.curves import draw_curves
+from audio_agent_zoo.evaluation.results import Figure, mean, write_results
+from audio_agent_zoo.hub import HUBERT, SEMANTIC_QUANTIZER, VISUAL_ADAPTER, resolve
+from audio_agent_zoo.media import write_audio, write_video
+from audio_agent_zoo.metrics.onsets import CONDFOLEY, Onsets, OnsetScore, detect_onsets, score_clip
+from audio_agent_zoo.models.hubert_tokenizer import HubertTokenizer
+from audio_agent_zoo.models.mel import log_mel
+from audio_agent_zoo.models.mel_consistency import fit_to_mel
+from audio_agent_zoo.models.visual_adapter import VisualAdapter
+from audio_agent_zoo.pipelines.video_to_audio import EncodedVideo, VideoToAudioPipeline
+from audio_agent_zoo.rates import FRAME_RATE, SAMPLE_RATE
+from audio_agent_zoo.synthesis.clips import FoleyClip, make_clip
+from audio_agent_zoo.synthesis.scenes import render_scene
+
+Audio = NDArray[np.float32]
+
+IMPACTS = (
+    "bowling",
+    "cap_gun",
+    "church_bell",
+    "clapping",
+    "clock_ticking",
+    "door_knock",
+    "explosion",
+    "footsteps",
+    "glass_breaking",
+    "hammering",
+)
+"""Visible classes whose sound starts with a blow."""
+
+_MEASURES = ("count_accuracy", "detection_accuracy", "average_precision")
+_SAMPLES = 6
+
+
+@dataclass(frozen=True)
+class VideoToAudioEvaluation:
+    """Settings of one evaluation, as a recipe holds them.
+
+    Attributes:
+        weights: What `VideoToAudioPipeline.from_pretrained` takes.
+        without_connector: Folder with `temporal_connector` and `semantic_token_lm` of the ablation; "" to leave it out.
+        without_positions: Folder with `visual_adapter` of the ablation; "" to leave it out.
+        seed: Seed of the held-out clips and of the generation.
+        output: Folder of results and sounds.
+        classes: Visible classes.
+        clips_per_class: Held-out videos of each.
+        clip_duration_s: Length of each in seconds.
+        visual_scales: Weights of the visual attention to compare, the pipeline's own among them.
+        num_inference_steps: Denoising steps; the weights' own default when None.
+        guidance_scale: Guidance; the weights' own default when None.
+    """
+
+    weights: str = "foley-mini"
+    without_connector: str = ""
+    without_positions: str = ""
+    seed: int = 11
+    output: str = "runs/video_to_audio_eval"
+    classes: tuple[str, ...] = IMPACTS
+    clips_per_class: int = 20
+    clip_duration_s: float = 2.56
+    visual_scales: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
+    num_inference_steps: int | None = None
+    guidance_scale: float | None = None
+
+    def run(self, recipe: Path, output: Path | None = None) -> dict[str, Any]:
+        """Measure, and write `results.json`, the curve and sample sounds into the folder of results."""
+        folder = output or Path(self.output)
+        folder.mkdir(parents=True, exist_ok=True)
+        evaluator = VideoToAudioEvaluator(self, folder)
+        figures = [*evaluator.systems(), *evaluator.scales(), *evaluator.swaps(), *evaluator.token_accuracy()]
+        more = {"weights": evaluator.pipeline.name, "protocol": CONDFOLEY.name}
+        return write_results(folder, recipe, self, figures, more)
+
+
+class VideoToAudioEvaluator:
+    """Runs the measurements of one evaluation; every system hears of the same videos, captions and seeds."""
+
+    def __init__(self, settings: VideoToAudioEvaluation, output: Path) -> None:
+        self.settings, self.output = settings, output
+        self.pipeline = VideoToAudioPipeline.from_pretrained(settings.weights)
+        names = [name for _ in range(settings.clips_per_class) for name in settings.classes]
+        first = settings.seed * 10_000
+        self.clips: list[FoleyClip] = [
+            make_clip(first + i, "test", settings.clip_duration_s, class_name=name) for i, name in enumerate(names)
+        ]
+        self.truth = [detect_onsets(clip.audio, SAMPLE_RATE, CONDFOLEY) for clip in self.clips]
+        self.made: dict[str, list[Audio]] = {}
+
+    def frames(self, clip: FoleyClip) -> NDArray[np.uint8]:
+        """The video of a clip."""
+        size = self.pipeline.parts.frame_encoder.image_size
+        return render_scene(clip.class_name, clip.events, clip.duration_s, seed=clip.seed, size=size)
+
+    @cached_property
+    def videos(self) -> list[EncodedVideo]:
+        """Every clip's video, encoded."""
+        return [self.pipeline.encode_video(self.frames(clip)) for clip in tqdm(self.clips, desc="videos")]
+
+    @cached_property
+    def captions(self) -> list[str]:
+        """One caption per clip."""
+        return [clip.caption for clip in self.clips]
+
+    @cached_property
+    def seeds(self) -> list[int]:
+        """One seed per clip."""
+        return [self.settings.seed + i for i in range(len(self.clips))]
+
+    @cached_property
+    def true_tokens(self) -> list[Tensor]:
+        """Semantic tokens of the true sound."""
+        folder = resolve(self.settings.weights)
+        tokenizer = HubertTokenizer.from_pretrained(folder / HUBERT, folder / SEMANTIC_QUANTIZER)
+        return tokenizer.encode([torch.from_numpy(clip.audio) for clip in self.clips])
+
+    @cached_property
+    def tokens(self) -> list[Tensor]:
+        """Semantic tokens that the full system writes."""
+        return self.pipeline.write_tokens(self.videos, self.captions, self.seeds)
+
+    def _render(self, name: str, tokens: Sequence[Tensor], scale: float | None = None) -> list[Audio]:
+        s = self.settings
+        bar = tqdm(desc=name, unit="step")
+
+        def advance(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        audios: list[Audio] = self.pipeline.render(
+            tokens,
+            self.captions,
+            [clip.duration_s for clip in self.clips],
+            visual_scale=scale,
+            seeds=self.seeds,
+            num_inference_steps=s.num_inference_steps,
+            guidance_scale=s.guidance_scale,
+            callback=advance,
+        ).audios
+        bar.close()
+        self.made[name] = audios
+        for i, audio in enumerate(audios[:_SAMPLES]):
+            write_audio(self.output / f"{i}-{self.clips[i].class_name}-{name}.wav", audio, SAMPLE_RATE)
+        return audios
+
+    def _scores(self, audios: Sequence[Audio]) -> list[OnsetScore]:
+        heard = [detect_onsets(audio, SAMPLE_RATE, CONDFOLEY) for audio in audios]
+        return [score_clip(true, made, CONDFOLEY) for true, made in zip(self.truth, heard, strict=True)]
+
+    def _figures(self, name: str, audios: Sequence[Audio]) -> list[Figure]:
+        scores = self._scores(audios)
+        return [
+            mean(f"{name}_{short}", np.array([float(getattr(score, short)) for score in scores]), self.settings.seed)
+            for short in _MEASURES
+        ]
+
+    def _vocoded(self) -> list[Audio]:
+        """True sound through the mel image and back: what no system that ends in this vocoder can beat."""
+        base = self.pipeline.base
+        made = list[Audio]()
+        for clip in self.clips:
+            mel = log_mel(torch.from_numpy(clip.audio)[None], base.mel)
+            with torch.inference_mode():
+                wave = fit_to_mel(base.vocoder(mel), mel, base.mel, base.parts.generation.mel_iterations)
+            made.append(wave[0, : len(clip.audio)].numpy())
+        return made
+
+    def _without_connector(self) -> list[Tensor]:
+        folder = Path(self.settings.without_connector)
+        other = VideoToAudioPipeline.from_pretrained(folder)
+        return other.write_tokens(self.videos, self.captions, self.seeds)
+
+    def systems(self) -> list[Figure]:
+        """The three onset figures of every system, and how far the full one closes the gap."""
+        for i, clip in enumerate(self.clips[:_SAMPLES]):
+            write_video(self.output / f"{i}-{clip.class_name}.mp4", self.frames(clip), FRAME_RATE, clip.audio)
+        chance = [self.truth[(i + len(self.settings.classes)) % len(self.truth)] for i in range(len(self.truth))]
+        figures = [
+            *self._figures("full", self._render("full", self.tokens)),
+            *self._figures("text_only", self._render("text_only", self.tokens, 0.0)),
+            *self._figures("true_tokens", self._render("true_tokens", self.true_tokens)),
+            *self._figures("vocoder", self._vocoded()),
+            *self._chance(chance),
+        ]
+        if self.settings.without_connector:
+            figures += self._figures("without_connector", self._render("without_connector", self._without_connector()))
+        if self.settings.without_positions:
+            figures += self._figures("without_positions", self._without_positions())
+        value = {figure.name: figure.value for figure in figures}
+        for short in ("detection_accuracy", "average_precision"):
+            floor, ceiling = value[f"text_only_{short}"], value[f"true_tokens_{short}"]
+            closed = (value[f"full_{short}"] - floor) / (ceiling - floor) if ceiling > floor else float("nan")
+            figures.append(Figure(f"gap_closed_{short}", closed, "", "higher", len(self.clips)))
+        return figures
+
+    def _chance(self, others: Sequence[Onsets]) -> list[Figure]:
+        """The onsets of another clip of the same class: what sounding right at the wrong time scores."""
+        scores = [score_clip(true, other, CONDFOLEY) for true, other in zip(self.truth, others, strict=True)]
+        values = {short: np.array([float(getattr(score, short)) for score in scores]) for short in _MEASURES}
+        return [mean(f"another_clip_{short}", values[short], self.settings.seed, better="") for short in _MEASURES]
+
+    def _without_positions(self) -> list[Audio]:
+        own = self.pipeline.parts.adapter
+        other = VisualAdapter.from_pretrained(self.settings.without_positions, subfolder=VISUAL_ADAPTER).eval()
+        self.pipeline = VideoToAudioPipeline(self.pipeline.base, replace(self.pipeline.parts, adapter=other))
+        try:
+            return self._render("without_positions", self.tokens)
+        finally:
+            self.pipeline = VideoToAudioPipeline(self.pipeline.base, replace(self.pipeline.parts, adapter=own))
+
+    def scales(self) -> list[Figure]:
+        """Onset figures over the weight of the visual attention, and their picture."""
+        own, curves = self.pipeline.parts.video.visual_scale, dict[str, list[float]]()
+        figures = list[Figure]()
+        for scale in self.settings.visual_scales:
+            known = "full" if scale == own else "text_only" if scale == 0 else ""
+            name = f"visual_scale_{scale:g}"
+            audios = self.made[known] if known in self.made else self._render(name, self.tokens, scale)
+            new = self._figures(name, audios)
+            for short, figure in zip(_MEASURES, new, strict=True):
+                curves.setdefault(short.replace("_", " "), []).append(figure.value)
+            figures += new
+        draw_curves(self.output / "visual_scale.png", "visual scale", self.settings.visual_scales, curves)
+        return figures
+
+    def swaps(self) -> list[Figure]:
+        """For clips A, B of one class: whether the sound made for A fits A's onsets better than B's."""
+        heard = [detect_onsets(audio, SAMPLE_RATE, CONDFOLEY) for audio in self.made["full"]]
+        wins = list[float]()
+        for name in self.settings.classes:
+            rows = [i for i, clip in enumerate(self.clips) if clip.class_name == name]
+            for a, b in pairwise([*rows, rows[0]]):
+                own = score_clip(self.truth[a], heard[a], CONDFOLEY).f1
+                other = score_clip(self.truth[b], heard[a], CONDFOLEY).f1
+                wins.append(1.0 if own > other else 0.0)
+        return [mean("swap_lowers_score", np.array(wins), self.settings.seed)]
+
+    @torch.inference_mode()
+    def token_accuracy(self) -> list[Figure]:
+        """How often the language model's next token is right, given the true ones before it, against the commonest."""
+        parts = self.pipeline.parts
+        hits = list[float]()
+        for first in range(0, len(self.clips), 20):
+            rows = range(first, min(first + 20, len(self.clips)))
+            tokens = torch.stack([self.true_tokens[i] for i in rows])
+            video = parts.connector(torch.stack([self.videos[i].frames for i in rows]), tokens.shape[1])
+            _, predicted = parts.lm.loss([self.captions[i] for i in rows], video, tokens)
+            hits += (predicted == tokens).float().mean(1).tolist()
+        everything = torch.cat(self.true_tokens)
+        commonest = float((everything == everything.mode().values).float().mean())
+        return [
+            mean("token_accuracy", np.array(hits), self.settings.seed),
+            Figure("unigram_token_accuracy", commonest, "", "", len(self.clips)),
+        ]

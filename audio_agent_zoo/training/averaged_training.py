@@ -1,0 +1,81 @@
+"""What stages with averaged weights share: a moving average of what is trained, and checkpoints of nothing else."""
+
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from diffusers.training_utils import EMAModel
+from lightning import LightningModule
+from torch import Tensor, nn
+
+
+class AveragedTraining(LightningModule):
+    """Trains some parameters of a larger frozen whole, and publishes their moving average.
+
+    Lightning's own averaging copies the whole module, the frozen base included.
+
+    Args:
+        decay: Decay of the average per step.
+    """
+
+    average: EMAModel
+
+    def __init__(self, decay: float) -> None:
+        super().__init__()
+        self.decay = decay
+        self.strict_loading = False  # checkpoints hold what is trained, the rest comes from its own weights
+
+    @abstractmethod
+    def trained(self) -> dict[str, nn.Parameter]:
+        """What is trained, by the names of the checkpoint, in a fixed order."""
+
+    def start_average(self) -> None:
+        """Begin the average where training begins; call it once the parts are built."""
+        self.average = EMAModel(list(self.trained().values()), decay=self.decay, use_ema_warmup=True, power=0.75)
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        """The trained weights alone."""
+        return {name: parameter.detach() for name, parameter in self.trained().items()}
+
+    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
+        """Put trained weights back; every one of them must be there.
+
+        Raises:
+            KeyError: If one is missing.
+        """
+        with torch.no_grad():
+            for name, parameter in self.trained().items():
+                if name not in state_dict:
+                    raise KeyError(f"the checkpoint lacks {name!r}; it is of another recipe.")
+                parameter.copy_(state_dict[name])
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step, then move the average, before any checkpoint of this step is written."""
+        super().optimizer_step(*args, **kwargs)
+        self.average.step(self.trained().values())
+
+    def on_fit_start(self) -> None:
+        """The average lives where the weights live."""
+        self.average.to(self.device)
+
+    def on_validation_start(self) -> None:
+        """Judge the averaged weights."""
+        self.average.store(list(self.trained().values()))
+        self.average.copy_to(list(self.trained().values()))
+
+    def on_validation_end(self) -> None:
+        """Go on with the trained ones."""
+        self.average.restore(list(self.trained().values()))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the average beside the weights."""
+        checkpoint["average"] = self.average.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take it up again."""
+        self.average.load_state_dict(checkpoint["average"])
+
+    @property
+    def averaged_now(self) -> bool:
+        """Whether the averaged weights are in place, as they are during validation."""
+        return self.average.temp_stored_params is not None

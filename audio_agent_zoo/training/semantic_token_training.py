@@ -1,0 +1,174 @@
+"""Stage 1: connector and language model learn to write the semantic tokens of a video's sound."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from transformers import Gemma2Config, Gemma2ForCausalLM
+
+from audio_agent_zoo.data.caption_tokenizer import train_gemma_tokenizer
+from audio_agent_zoo.data.foley_features import FeatureBatch, FoleyFeaturesDataModule
+from audio_agent_zoo.hub import LANGUAGE_MODEL, SEMANTIC_QUANTIZER, SEMANTIC_TOKEN_LM, TEMPORAL_CONNECTOR, resolve
+from audio_agent_zoo.models.audio_vocabulary import INSTRUCTION, AudioVocabulary
+from audio_agent_zoo.models.semantic_quantizer import SemanticQuantizer
+from audio_agent_zoo.models.semantic_token_lm import LoraSettings, SemanticTokenLM
+from audio_agent_zoo.models.temporal_connector import TemporalConnector
+from audio_agent_zoo.training.averaged_training import AveragedTraining
+from audio_agent_zoo.training.optimization import adamw_with_warmup
+
+
+class SemanticTokenTraining(AveragedTraining):
+    """Next-token loss on semantic tokens given frames and caption; connector, LoRA and new words learn.
+
+    Args:
+        base: Gemma 2 to adapt: a folder or repository. None takes `language_model` of `hub_folder`, and builds
+            a new small one where there is none.
+        revision: Revision of a repository.
+        hub_folder: Published folder in the making, with the quantizer; the stage's parts go there.
+        lora_rank: Rank of the low-rank weights; the paper's is 64.
+        lora_dropout: Dropout before them.
+        train_base: Train the base's own weights too: for a new base, which knows nothing yet.
+        new_base: `Gemma2Config` values of a new base.
+        temporal: False puts a bare projection in the connector's place (ablation).
+        token_aligned: See `TemporalConnector`.
+        connector_blocks: Convolution blocks of the connector.
+        full_softmax: The paper's softmax over all words; else over the semantic tokens alone.
+        token_noise: Share of the tokens it has read so far that are replaced at random, so that it learns to
+            watch rather than to copy.
+        frame_noise: Standard deviation of noise on frame vectors, against their own.
+        learning_rate: Peak rate of AdamW.
+        warmup_steps: Steps of linear warm-up.
+        ema_decay: Decay of the averaged weights, which are what is published.
+        checkpoint_activations: Trade a third more computation for the memory of activations.
+        base_dtype: Precision of a frozen base.
+
+    Source: Audio-Agent, sections 3.3-3.4, eq. (1).
+    """
+
+    def __init__(
+        self,
+        base: str | None = "google/gemma-2-2b-it",
+        revision: str | None = None,
+        hub_folder: str = "runs/foley_mini/hub",
+        lora_rank: int = 64,
+        lora_dropout: float = 0.05,
+        train_base: bool = False,
+        new_base: dict[str, Any] | None = None,
+        temporal: bool = True,
+        token_aligned: bool = False,
+        connector_blocks: int = 2,
+        full_softmax: bool = False,
+        token_noise: float = 0.0,
+        frame_noise: float = 0.0,
+        learning_rate: float = 1e-4,
+        warmup_steps: int = 100,
+        ema_decay: float = 0.999,
+        checkpoint_activations: bool = False,
+        base_dtype: str = "bfloat16",
+    ) -> None:
+        super().__init__(ema_decay)
+        self.save_hyperparameters()
+        self.hub_folder = Path(hub_folder)
+        self.lm: SemanticTokenLM
+        self.connector: TemporalConnector
+
+    def _data(self) -> FoleyFeaturesDataModule:
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if not isinstance(data, FoleyFeaturesDataModule):
+            raise TypeError(f"SemanticTokenTraining reads FoleyFeaturesDataModule, not {type(data).__name__}.")
+        return data
+
+    def _language_model(self, n_audio: int) -> tuple[Gemma2ForCausalLM, AudioVocabulary]:
+        h = self.hparams
+        own = self.hub_folder / LANGUAGE_MODEL
+        if h["base"] is None and not (own / "config.json").exists():
+            tokenizer = train_gemma_tokenizer([*self._data().train.captions(), INSTRUCTION], 1200)
+            vocabulary = AudioVocabulary.extend(tokenizer, n_audio)
+            config = Gemma2Config(vocab_size=vocabulary.base_size, **(h["new_base"] or {}))
+            return Gemma2ForCausalLM(config), vocabulary
+        folder = own if h["base"] is None else resolve(h["base"], revision=h["revision"], parts=("*",))
+        dtype = torch.float32 if h["train_base"] else getattr(torch, h["base_dtype"])
+        model = Gemma2ForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
+        return model, AudioVocabulary.from_pretrained(folder, n_audio)
+
+    def configure_model(self) -> None:
+        """Build connector and language model (once)."""
+        if hasattr(self, "lm"):
+            return
+        h = self.hparams
+        quantizer = SemanticQuantizer.from_pretrained(self.hub_folder, subfolder=SEMANTIC_QUANTIZER)
+        base, vocabulary = self._language_model(int(quantizer.config.n_centroids))
+        if h["checkpoint_activations"]:
+            base.activation_checkpointing_enable()
+        self.lm = SemanticTokenLM(base, vocabulary, LoraSettings(h["lora_rank"], h["lora_rank"], h["lora_dropout"]))
+        if h["train_base"]:
+            for parameter in base.parameters():
+                parameter.requires_grad_(True)
+        frames = self._data().train.batch([0], np.random.default_rng(0))["frames"]
+        self.connector = TemporalConnector(
+            frame_dim=int(frames.shape[-1]),
+            llm_dim=self.lm.llm_dim,
+            temporal=h["temporal"],
+            token_aligned=h["token_aligned"],
+            n_blocks=h["connector_blocks"],
+        )
+        self.connector.match_scale(base.get_input_embeddings().weight * self.lm.embedding_scale)
+        self.frame_std = float(frames.std())
+        self.start_average()
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """Connector, low-rank weights and new words; the base too where it is new."""
+        parts = {f"connector.{name}": p for name, p in self.connector.named_parameters()}
+        lm = dict(self.lm.named_parameters()) if self.hparams["train_base"] else self.lm.trained()
+        return {**parts, **{f"lm.{name}": p for name, p in lm.items()}}
+
+    def _step(self, batch: FeatureBatch, noisy: bool) -> tuple[Tensor, Tensor]:
+        frames, tokens, heard = batch["frames"], batch["tokens"], None
+        if noisy and self.hparams["frame_noise"]:
+            frames = frames + self.hparams["frame_noise"] * self.frame_std * torch.randn_like(frames)
+        if noisy and self.hparams["token_noise"]:
+            other = torch.randint_like(tokens, self.lm.vocabulary.n_audio)
+            heard = torch.where(
+                torch.rand(tokens.shape, device=tokens.device) < self.hparams["token_noise"], other, tokens
+            )
+        video = self.connector(frames, tokens.shape[1])
+        loss, predicted = self.lm.loss(
+            batch["captions"], video, tokens, full_softmax=self.hparams["full_softmax"], heard=heard
+        )
+        return loss, (predicted == tokens)[tokens >= 0].float().mean()
+
+    def training_step(self, batch: FeatureBatch, batch_idx: int) -> Tensor:
+        """Loss on semantic tokens and the end of the sound."""
+        loss, accuracy = self._step(batch, noisy=True)
+        self.log_dict({"train/loss": loss, "train/accuracy": accuracy}, prog_bar=True, batch_size=len(batch["tokens"]))
+        return loss
+
+    def validation_step(self, batch: FeatureBatch, batch_idx: int) -> None:
+        """Loss and token accuracy of the averaged weights."""
+        loss, accuracy = self._step(batch, noisy=False)
+        values = {"validation/loss": loss, "validation/accuracy": accuracy}
+        self.log_dict(values, prog_bar=True, batch_size=len(batch["tokens"]))
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW over what is trained, nothing else."""
+        return adamw_with_warmup(
+            self.trained().values(),
+            self.hparams["learning_rate"],
+            total_steps=int(self.trainer.estimated_stepping_batches),
+            warmup_steps=self.hparams["warmup_steps"],
+        )
+
+    def publish(self, folder: Path, **kwargs: Any) -> None:
+        """Write `temporal_connector`, `semantic_token_lm`, and a new base's `language_model`."""
+        already = self.averaged_now
+        if not already:
+            self.on_validation_start()
+        self.connector.save_pretrained(folder / TEMPORAL_CONNECTOR, **kwargs)
+        self.lm.save_pretrained(folder / SEMANTIC_TOKEN_LM)
+        if self.hparams["train_base"]:
+            self.lm.save_base(folder / LANGUAGE_MODEL)
+        if not already:
+            self.on_validation_end()
