@@ -168,9 +168,12 @@ def dub(arguments: argparse.Namespace) -> int:
     print(f"video    {video}  {info.width}x{info.height}, {info.fps:.4g} fps, {info.duration_s:.2f} s", flush=True)
 
     started = perf_counter()
+    from audio_agent_zoo.hub import resolve
     from audio_agent_zoo.pipelines.dubbing import dub as dub_video
+    from audio_agent_zoo.pipelines.memory_plan import memory_plan
     from audio_agent_zoo.pipelines.video_to_audio import VideoToAudioPipeline
 
+    print(f"memory   {memory_plan(resolve(arguments.weights, revision=arguments.revision))}", flush=True)
     pipeline = VideoToAudioPipeline.from_pretrained(
         arguments.weights, revision=arguments.revision, device=arguments.device
     )

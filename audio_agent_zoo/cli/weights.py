@@ -82,6 +82,7 @@ def push(arguments: argparse.Namespace) -> int:
 def import_quantizer(arguments: argparse.Namespace) -> int:
     """Convert the public k-means of HuBERT."""
     from audio_agent_zoo.models.kmeans_import import KM500_SHA256
+    from audio_agent_zoo.models.kmeans_import import import_quantizer as convert
 
     expected = KM500_SHA256 if arguments.sha256 is None else arguments.sha256
     expected = None if arguments.any_hash else expected

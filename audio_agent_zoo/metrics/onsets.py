@@ -153,7 +153,7 @@ def detect_onsets(audio: NDArray[np.float32], sample_rate: int, protocol: OnsetP
     """Onsets of a clip, each as confident as the highest value near it, the waveform scaled to [0, 1].
 
     True and generated sound are treated alike. The public scripts suppress close onsets in generated sound alone,
-    and fail on an onset within the first window; here that window ends at the clip.
+    after counting them, and fail on an onset within the first 50 ms; here the window ends where the clip does.
 
     Args:
         audio: `(samples,)`.
@@ -166,8 +166,8 @@ def detect_onsets(audio: NDArray[np.float32], sample_rate: int, protocol: OnsetP
     Raises:
         ValueError: If the clip is not mono, not finite, or its rate not positive.
 
-    Source: Du et al., "Conditional Generation of Audio from Video via Foley Analogies" (2023), appendix and code;
-        the detector is librosa's, and its version decides over the result.
+    Source: Du et al., "Conditional Generation of Audio from Video via Foley Analogies" (2023), its code; the
+        detector is librosa's, and its version decides over the result.
     """
     import librosa
 
@@ -217,7 +217,7 @@ def match_onsets(truth: Onsets, generated: Onsets, protocol: OnsetProtocol = CON
         distance = np.abs(generated.times_s - time_s)
         near = [i for i in free if distance[i] < protocol.tolerance_s - _ROUNDING_S]
         if near:
-            best = max(near, key=lambda i, far=distance: (generated.confidences[i], -far[i]))  # type: ignore[misc]
+            best = near[int(np.lexsort((distance[near], -generated.confidences[near]))[0])]
             hits.append(float(generated.confidences[best]))
             free.remove(best)
         else:
