@@ -6,13 +6,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from audio_agent_zoo.pipelines.audio_agent import AudioAgent
     from audio_agent_zoo.pipelines.text_to_audio import TextToAudioPipeline
+    from audio_agent_zoo.pipelines.video_to_audio import VideoToAudioPipeline
     from audio_agent_zoo.planner.openai_planner import OpenAIPlanner
     from audio_agent_zoo.planner.plan import Plan, Step
     from audio_agent_zoo.planner.rule_planner import RulePlanner
 
 __version__ = "0.1.0"
 
-__all__ = ["AudioAgent", "OpenAIPlanner", "Plan", "RulePlanner", "Step", "TextToAudioPipeline", "__version__"]
+__all__ = [
+    "AudioAgent",
+    "OpenAIPlanner",
+    "Plan",
+    "RulePlanner",
+    "Step",
+    "TextToAudioPipeline",
+    "VideoToAudioPipeline",
+    "__version__",
+]
 
 _HOMES = {
     "AudioAgent": "pipelines.audio_agent",
@@ -21,6 +31,7 @@ _HOMES = {
     "RulePlanner": "planner.rule_planner",
     "Step": "planner.plan",
     "TextToAudioPipeline": "pipelines.text_to_audio",
+    "VideoToAudioPipeline": "pipelines.video_to_audio",
 }
 
 

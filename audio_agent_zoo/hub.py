@@ -7,6 +7,7 @@ knows where a folder comes from: a bundled name, a path, or a Hub repository at 
 import logging
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
@@ -99,15 +100,16 @@ def wanted_files(files: Sequence[str], parts: Sequence[str]) -> list[str]:
 
     Args:
         files: Paths in the repository.
-        parts: Patterns of the subfolders to load.
+        parts: Patterns of the subfolders to load; "*" takes weights beside the config too, as models of one part
+            have them.
     """
     safe = {str(PurePosixPath(name).parent) for name in files if _is_plain_weight(name, ".safetensors")}
     wanted = []
     for name in files:
         path = PurePosixPath(name)
-        if len(path.parts) == 1:
+        if len(path.parts) == 1 and "*" not in parts:
             keep = path.suffix == ".json"
-        elif not any(fnmatchcase(path.parts[0], pattern) for pattern in parts):
+        elif len(path.parts) > 1 and not any(fnmatchcase(path.parts[0], pattern) for pattern in parts):
             keep = False
         elif path.suffix in (".bin", ".pt"):
             keep = str(path.parent) not in safe and _is_plain_weight(name, path.suffix)
@@ -199,6 +201,42 @@ def _explained(error: Exception, repo: str, revision: str | None, reason: str) -
     )
 
 
+@dataclass(frozen=True)
+class PushPlan:
+    """What a push sends.
+
+    Attributes:
+        files: Path in the repository -> bytes.
+    """
+
+    files: dict[str, int]
+
+    def __str__(self) -> str:
+        """A line per file, and the sum."""
+        lines = [f"{size / 1e6:10.2f} MB  {name}" for name, size in self.files.items()]
+        return "\n".join([*lines, f"{sum(self.files.values()) / 1e6:10.2f} MB  in all"])
+
+
+def plan_push(folder: str | Path) -> PushPlan:
+    """Check a published folder and list what a push sends: no checkpoints, no logs, nothing hidden.
+
+    Raises:
+        WeightsError: If the folder is no intact published folder.
+    """
+    folder = Path(folder)
+    config = PublishedConfig.read(folder)
+    if config is None:
+        raise WeightsError(f"{folder} is no published folder: it has no {CONFIG_NAME}.")
+    config.check(folder)
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and _is_public(path.relative_to(folder)))
+    return PushPlan({path.relative_to(folder).as_posix(): path.stat().st_size for path in paths})
+
+
+def _is_public(path: Path) -> bool:
+    hidden = any(part.startswith(".") for part in path.parts)
+    return not hidden and path.suffix not in (".ckpt", ".log", ".partial") and "wandb" not in path.parts
+
+
 def push_folder(
     folder: str | Path,
     repo: str,
@@ -206,6 +244,7 @@ def push_folder(
     private: bool = False,
     token: str | None = None,
     revision: str | None = None,
+    pull_request: bool = False,
 ) -> str:
     """Publish a folder in a single commit, so that a push cut off leaves the last state loadable.
 
@@ -214,33 +253,62 @@ def push_folder(
         repo: "owner/name"; created if it does not exist.
         private: Create it private.
         token: Access token; the one of the environment when None.
-        revision: Branch to push to.
+        revision: Branch to push to; created if it does not exist.
+        pull_request: Open a pull request instead of changing the branch.
 
     Returns:
-        Address of the commit.
+        Address of the commit, or of the pull request.
 
     Raises:
         WeightsError: If the folder is no intact published folder, or the Hub refuses.
     """
     from huggingface_hub import HfApi
 
+    plan = plan_push(folder)
     config = PublishedConfig.read(Path(folder))
-    if config is None:
-        raise WeightsError(f"{folder} is no published folder: it has no {CONFIG_NAME}.")
-    config.check(Path(folder))
     api = HfApi(token=token)
     try:
         api.create_repo(repo, private=private, exist_ok=True)
+        if revision is not None and not pull_request:
+            api.create_branch(repo, branch=revision, exist_ok=True)
         commit = api.upload_folder(
             folder_path=folder,
             repo_id=repo,
             revision=revision,
-            commit_message=f"Publish {config.name}",
-            ignore_patterns=["*.ckpt"],
+            commit_message=f"Publish {config.name if config else repo}",
+            allow_patterns=list(plan.files),
+            create_pr=pull_request,
         )
     except Exception as error:  # the transport's own errors, which differ between client versions
         raise WeightsError(
             f"{folder} could not be pushed to {repo}: {_reason(error)}. Log in with "
             "`hf auth login` as someone who may write there, and try again."
         ) from error
-    return str(commit.commit_url)
+    return str(commit.pr_url if pull_request else commit.commit_url)
+
+
+def compact(folder: str | Path, out: str | Path) -> Path:
+    """Copy a published folder with its weights in half precision, which halves it; centroids stay as they are.
+
+    Raises:
+        WeightsError: If the folder is no intact published folder.
+    """
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    source, target = Path(folder), Path(out)
+    config = PublishedConfig.read(source)
+    plan = plan_push(source)
+    for name in plan.files:
+        path = target / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix != ".safetensors" or path.parent.name == SEMANTIC_QUANTIZER:
+            path.write_bytes((source / name).read_bytes())
+            continue
+        state = load_file(source / name)
+        half = {key: value.half() if value.dtype == torch.float32 else value for key, value in state.items()}
+        save_file(half, path, metadata={"format": "pt"})
+        path.chmod(0o644)  # safetensors writes for the owner alone
+    assert config is not None
+    config.write(target)
+    return target

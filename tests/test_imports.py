@@ -22,7 +22,7 @@ NAME = PACKAGE.name
 # From the bottom up: a part imports from its own row and from the rows above it here.
 LEVELS = (
     ("rates", "columns", "errors"),
-    ("loudness", "media", "mixing", "hub", "published"),
+    ("loudness", "media", "mixing", "hub", "published", "published_card"),
     ("models", "planner", "metrics", "synthesis"),
     ("pipelines", "data"),
     ("studio",),

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from audio_agent_zoo.cli import find_recipe, main
+from audio_agent_zoo.cli import main
+from audio_agent_zoo.cli.weights import find_recipe
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"

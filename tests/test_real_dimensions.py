@@ -56,9 +56,8 @@ def test_a_step_of_stage_one() -> None:
     words = vocabulary()
     before = resident_bytes()
     with torch.device("meta"):
-        planned = TrainingMemory.of(
-            SemanticTokenLM(Gemma2ForCausalLM(gemma_config()).to(torch.bfloat16), words, LoraSettings()).parameters()
-        )
+        shell = SemanticTokenLM(Gemma2ForCausalLM(gemma_config()).to(torch.bfloat16), words, LoraSettings())
+    planned = TrainingMemory.of(shell.parameters())
     torch.set_default_dtype(torch.bfloat16)
     try:
         base = Gemma2ForCausalLM(gemma_config())

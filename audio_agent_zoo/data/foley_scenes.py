@@ -107,7 +107,7 @@ class FoleySceneDataModule(LightningDataModule):
 
     def __init__(
         self,
-        n_train_clips: int = 2240,
+        n_train_clips: int = 3360,
         n_validation_clips: int = 112,
         duration_s: float = 2.56,
         batch_size: int = 40,

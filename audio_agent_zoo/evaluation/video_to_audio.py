@@ -12,15 +12,26 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
+from transformers import Gemma2ForCausalLM
 
 from audio_agent_zoo.app.curves import draw_curves
 from audio_agent_zoo.evaluation.results import Figure, mean, write_results
-from audio_agent_zoo.hub import HUBERT, SEMANTIC_QUANTIZER, VISUAL_ADAPTER, resolve
+from audio_agent_zoo.hub import (
+    HUBERT,
+    LANGUAGE_MODEL,
+    SEMANTIC_QUANTIZER,
+    SEMANTIC_TOKEN_LM,
+    TEMPORAL_CONNECTOR,
+    VISUAL_ADAPTER,
+    resolve,
+)
 from audio_agent_zoo.media import write_audio, write_video
 from audio_agent_zoo.metrics.onsets import CONDFOLEY, Onsets, OnsetScore, detect_onsets, score_clip
 from audio_agent_zoo.models.hubert_tokenizer import HubertTokenizer
 from audio_agent_zoo.models.mel import log_mel
 from audio_agent_zoo.models.mel_consistency import fit_to_mel
+from audio_agent_zoo.models.semantic_token_lm import SemanticTokenLM
+from audio_agent_zoo.models.temporal_connector import TemporalConnector
 from audio_agent_zoo.models.visual_adapter import VisualAdapter
 from audio_agent_zoo.pipelines.video_to_audio import EncodedVideo, VideoToAudioPipeline
 from audio_agent_zoo.rates import FRAME_RATE, SAMPLE_RATE
@@ -180,9 +191,14 @@ class VideoToAudioEvaluator:
         return made
 
     def _without_connector(self) -> list[Tensor]:
-        folder = Path(self.settings.without_connector)
-        other = VideoToAudioPipeline.from_pretrained(folder)
-        return other.write_tokens(self.videos, self.captions, self.seeds)
+        folder, parts = Path(self.settings.without_connector), self.pipeline.parts
+        base = Gemma2ForCausalLM.from_pretrained(folder / LANGUAGE_MODEL, dtype=torch.float32)
+        other = replace(
+            parts,
+            connector=TemporalConnector.from_pretrained(folder, subfolder=TEMPORAL_CONNECTOR).eval(),
+            lm=SemanticTokenLM.from_pretrained(folder / SEMANTIC_TOKEN_LM, base, parts.lm.vocabulary.n_audio),
+        )
+        return VideoToAudioPipeline(self.pipeline.base, other).write_tokens(self.videos, self.captions, self.seeds)
 
     def systems(self) -> list[Figure]:
         """The three onset figures of every system, and how far the full one closes the gap."""

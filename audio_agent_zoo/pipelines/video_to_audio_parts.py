@@ -96,7 +96,9 @@ class VideoToAudioParts:
             base = config.bases.get(part)
             if (folder / part).is_dir() or base is None:
                 return folder / part
-            return resolve(base.repo, revision=base.revision or None, parts=("*",), **(hub or {}))
+            found = resolve(base.repo, revision=base.revision or None, parts=("*",), **(hub or {}))
+            # The base may be another published folder, or a model that is nothing but this part.
+            return found / part if (found / part).is_dir() else found
 
         quantizer: SemanticQuantizer = _loaded(
             lambda: SemanticQuantizer.from_pretrained(place(SEMANTIC_QUANTIZER), local_files_only=True),

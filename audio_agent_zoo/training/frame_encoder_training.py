@@ -15,6 +15,9 @@ from audio_agent_zoo.models.frame_encoder import FrameEncoder
 from audio_agent_zoo.synthesis.scenes import VISIBLE_CLASSES
 from audio_agent_zoo.training.optimization import adamw_with_warmup
 
+_SHIFT = 5
+"""Most pixels that a training clip is shifted by."""
+
 
 class FrameEncoderTraining(LightningModule):
     """Class of the scene from single frames; contact and sounding from a small convolution over their vectors.
@@ -73,9 +76,7 @@ class FrameEncoderTraining(LightningModule):
         with torch.no_grad():
             pixels = self.encoder.pixels(frames.flatten(0, 1))
         if self.training:
-            # The same light on all frames of a clip, or its course would be noise.
-            light = 1 + 0.1 * torch.randn(len(frames), 1, 1, 1, device=pixels.device)
-            pixels = pixels * light.repeat_interleave(frames.shape[1], dim=0)
+            pixels = self._varied(pixels.unflatten(0, frames.shape[:2])).flatten(0, 1)
         vectors = self.encoder(pixels)
         target = torch.as_tensor(batch["class_index"]).repeat_interleave(frames.shape[1])
         logits = self.class_head(vectors).float()
@@ -83,6 +84,20 @@ class FrameEncoderTraining(LightningModule):
         contact = F.binary_cross_entropy_with_logits(states[:, 0], batch["contact"])
         sounding = F.binary_cross_entropy_with_logits(states[:, 1], batch["sounding"])
         return F.cross_entropy(logits, target), contact, sounding, (logits.argmax(1) == target).float().mean()
+
+    def _varied(self, pixels: Tensor) -> Tensor:
+        """Other light, colour and place for each clip `(clips, frames, 3, size, size)`, the same in all its frames."""
+        n, device = len(pixels), pixels.device
+        pixels = pixels * (1 + 0.15 * torch.randn(n, 1, 3, 1, 1, device=device))
+        pixels = pixels + 0.15 * torch.randn(n, 1, 3, 1, 1, device=device)
+        flipped = torch.rand(n, 1, 1, 1, 1, device=device) < 0.5
+        pixels = torch.where(flipped, pixels.flip(-1), pixels)
+        padded = F.pad(pixels.flatten(1, 2), (_SHIFT,) * 4, mode="replicate").unflatten(1, pixels.shape[1:3])
+        corners = torch.randint(0, 2 * _SHIFT + 1, (n, 2)).tolist()
+        size = pixels.shape[-1]
+        return torch.stack(
+            [clip[..., top : top + size, left : left + size] for clip, (top, left) in zip(padded, corners, strict=True)]
+        )
 
     def training_step(self, batch: SceneItem, batch_idx: int) -> Tensor:
         """Class, contact and sounding of a run of frames."""

@@ -84,7 +84,7 @@ def test_matching_equals_the_written_protocol(protocol: OnsetProtocol) -> None:
             found = sum(above)
         assert match.average_precision == pytest.approx(area)
         used_up += sum(labels) < len(truth)
-    assert used_up > 20, "the quirk must have been met"
+    assert used_up > 10, "the quirk must have been met"
 
 
 def test_clicks_are_found_where_they_are() -> None:
@@ -109,8 +109,8 @@ def test_confidence_is_the_level_nearby_and_signed_only_for_mmaudio() -> None:
 
 
 def test_the_first_window_ends_at_the_clip() -> None:
-    found = detect_onsets(_clicks([0.045, 1.0], [0.4, 0.8]), RATE, replace(CONDFOLEY, delta=0.1))
-    assert found.times_s[0] < 0.05 + 512 / 22_050
+    found = detect_onsets(_clicks([0.02, 1.0], [0.4, 0.8]), RATE, replace(CONDFOLEY, delta=0.1))
+    assert found.times_s[0] < 0.05
     assert 0.2 < found.confidences[0] < 0.8 < found.confidences[1]
 
 
