@@ -153,7 +153,7 @@ def detect_onsets(audio: NDArray[np.float32], sample_rate: int, protocol: OnsetP
     """Onsets of a clip, each as confident as the highest value near it, the waveform scaled to [0, 1].
 
     True and generated sound are treated alike. The public scripts suppress close onsets in generated sound alone,
-    after counting them, and fail on an onset within the first 50 ms; here the window ends where the clip does.
+    and after counting them. Nothing is found in the first 69 ms, where librosa's detector has no past to compare.
 
     Args:
         audio: `(samples,)`.
@@ -188,6 +188,7 @@ def detect_onsets(audio: NDArray[np.float32], sample_rate: int, protocol: OnsetP
     level = (np.abs(audio) if protocol.rectified else audio).astype(np.float64)
     level = (level - level.min()) / max(float(np.ptp(level)), np.finfo(np.float64).tiny)
     reach = int(protocol.confidence_window_s * protocol.sample_rate)
+    # A negative start would count from the end of the clip.
     confidences = np.array([level[max(0, at - reach) : at + reach].max() for at in samples])
     kept = _confident(confidences, samples, protocol.suppression_s * protocol.sample_rate)
     return Onsets(samples[kept] / protocol.sample_rate, confidences[kept])

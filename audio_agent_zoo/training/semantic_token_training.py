@@ -27,7 +27,8 @@ class SemanticTokenTraining(AveragedTraining):
         base: Gemma 2 to adapt: a folder or repository. None takes `language_model` of `hub_folder`, and builds
             a new small one where there is none.
         revision: Revision of a repository.
-        hub_folder: Published folder in the making, with the quantizer; the stage's parts go there.
+        hub_folder: Published folder with the quantizer, and the language model where `base` is None.
+        start: Published folder whose connector and adapter this training goes on from; None starts anew.
         lora_rank: Rank of the low-rank weights; the paper's is 64.
         lora_dropout: Dropout before them.
         train_base: Train the base's own weights too: for a new base, which knows nothing yet.
@@ -52,7 +53,8 @@ class SemanticTokenTraining(AveragedTraining):
         self,
         base: str | None = "google/gemma-2-2b-it",
         revision: str | None = None,
-        hub_folder: str = "runs/foley_mini/hub",
+        hub_folder: str = "foley-mini",
+        start: str | None = None,
         lora_rank: int = 64,
         lora_dropout: float = 0.05,
         train_base: bool = False,
@@ -71,7 +73,6 @@ class SemanticTokenTraining(AveragedTraining):
     ) -> None:
         super().__init__(ema_decay)
         self.save_hyperparameters()
-        self.hub_folder = Path(hub_folder)
         self.lm: SemanticTokenLM
         self.connector: TemporalConnector
 
@@ -81,9 +82,12 @@ class SemanticTokenTraining(AveragedTraining):
             raise TypeError(f"SemanticTokenTraining reads FoleyFeaturesDataModule, not {type(data).__name__}.")
         return data
 
+    def _folder(self) -> Path:
+        return resolve(self.hparams["hub_folder"], parts=("*",))
+
     def _language_model(self, n_audio: int) -> tuple[Gemma2ForCausalLM, AudioVocabulary]:
         h = self.hparams
-        own = self.hub_folder / LANGUAGE_MODEL
+        own = self._folder() / LANGUAGE_MODEL
         if h["base"] is None and not (own / "config.json").exists():
             tokenizer = train_gemma_tokenizer([*self._data().train.captions(), INSTRUCTION], 1200)
             vocabulary = AudioVocabulary.extend(tokenizer, n_audio)
@@ -99,23 +103,31 @@ class SemanticTokenTraining(AveragedTraining):
         if hasattr(self, "lm"):
             return
         h = self.hparams
-        quantizer = SemanticQuantizer.from_pretrained(self.hub_folder, subfolder=SEMANTIC_QUANTIZER)
+        quantizer = SemanticQuantizer.from_pretrained(self._folder(), subfolder=SEMANTIC_QUANTIZER)
         base, vocabulary = self._language_model(int(quantizer.config.n_centroids))
         if h["checkpoint_activations"]:
             base.activation_checkpointing_enable()
-        self.lm = SemanticTokenLM(base, vocabulary, LoraSettings(h["lora_rank"], h["lora_rank"], h["lora_dropout"]))
+        settings = LoraSettings(h["lora_rank"], h["lora_rank"], h["lora_dropout"])
+        start = None if h["start"] is None else resolve(h["start"], parts=("*",))
+        if start is None:
+            self.lm = SemanticTokenLM(base, vocabulary, settings)
+        else:
+            self.lm = SemanticTokenLM.from_pretrained(start / SEMANTIC_TOKEN_LM, base, vocabulary.n_audio)
         if h["train_base"]:
             for parameter in base.parameters():
                 parameter.requires_grad_(True)
         frames = self._data().train.batch([0], np.random.default_rng(0))["frames"]
-        self.connector = TemporalConnector(
-            frame_dim=int(frames.shape[-1]),
-            llm_dim=self.lm.llm_dim,
-            temporal=h["temporal"],
-            token_aligned=h["token_aligned"],
-            n_blocks=h["connector_blocks"],
-        )
-        self.connector.match_scale(base.get_input_embeddings().weight * self.lm.embedding_scale)
+        if start is None:
+            self.connector = TemporalConnector(
+                frame_dim=int(frames.shape[-1]),
+                llm_dim=self.lm.llm_dim,
+                temporal=h["temporal"],
+                token_aligned=h["token_aligned"],
+                n_blocks=h["connector_blocks"],
+            )
+            self.connector.match_scale(base.get_input_embeddings().weight * self.lm.embedding_scale)
+        else:
+            self.connector = TemporalConnector.from_pretrained(start, subfolder=TEMPORAL_CONNECTOR)
         self.frame_std = float(frames.std())
         self.start_average()
 

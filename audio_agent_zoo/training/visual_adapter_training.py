@@ -24,7 +24,8 @@ class VisualAdapterTraining(AveragedTraining):
     Args:
         base: Text-to-audio base: a folder or repository.
         revision: Revision of a repository.
-        hub_folder: Published folder in the making, with the quantizer; the adapter goes there.
+        hub_folder: Published folder with the quantizer.
+        start: Published folder whose adapter this training goes on from; None starts from the base's own attention.
         positions: How centroids tell their time; see `VisualAdapter`.
         visual_scale: The paper's lambda, the same in training as later.
         caption_dropout: Share of captions left out, for guidance.
@@ -43,7 +44,8 @@ class VisualAdapterTraining(AveragedTraining):
         self,
         base: str = "auffusion/auffusion-full-no-adapter",
         revision: str | None = None,
-        hub_folder: str = "runs/foley_mini/hub",
+        hub_folder: str = "foley-mini",
+        start: str | None = None,
         positions: Positions = "sinusoidal",
         visual_scale: float = 0.5,
         caption_dropout: float = 0.1,
@@ -57,7 +59,6 @@ class VisualAdapterTraining(AveragedTraining):
     ) -> None:
         super().__init__(ema_decay)
         self.save_hyperparameters()
-        self.hub_folder = Path(hub_folder)
         self.adapter: VisualAdapter
         # Held in a list, so that Lightning neither moves nor saves the frozen base as a part of this module's weights.
         self.frozen: list[TextToAudioParts] = []
@@ -72,8 +73,14 @@ class VisualAdapterTraining(AveragedTraining):
         self.unet, self.conditioning = parts.unet.requires_grad_(False), parts.conditioning.requires_grad_(False)
         if h["checkpoint_activations"]:
             self.unet.enable_gradient_checkpointing()
-        self.quantizer = SemanticQuantizer.from_pretrained(self.hub_folder, subfolder=SEMANTIC_QUANTIZER)
-        self.adapter = VisualAdapter.for_unet(self.unet, self.quantizer.centroids, positions=h["positions"])
+        self.quantizer = SemanticQuantizer.from_pretrained(
+            resolve(h["hub_folder"], parts=("*",)), subfolder=SEMANTIC_QUANTIZER
+        )
+        if h["start"] is None:
+            self.adapter = VisualAdapter.for_unet(self.unet, self.quantizer.centroids, positions=h["positions"])
+        else:
+            start = resolve(h["start"], parts=("*",))
+            self.adapter = VisualAdapter.from_pretrained(start, subfolder=VISUAL_ADAPTER)
         self.adapter.attach(self.unet)
         self.noise = DDPMScheduler.from_config(parts.scheduler.config)
         self.start_average()

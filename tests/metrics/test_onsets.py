@@ -108,10 +108,11 @@ def test_confidence_is_the_level_nearby_and_signed_only_for_mmaudio() -> None:
     assert signed.confidences == pytest.approx([1.0, 1 / 3, 0.75 / 1.5], abs=0.01)
 
 
-def test_the_first_window_ends_at_the_clip() -> None:
-    found = detect_onsets(_clicks([0.02, 1.0], [0.4, 0.8]), RATE, replace(CONDFOLEY, delta=0.1))
-    assert found.times_s[0] < 0.05
-    assert 0.2 < found.confidences[0] < 0.8 < found.confidences[1]
+def test_the_first_window_starts_at_the_clip() -> None:
+    protocol = replace(CONDFOLEY, delta=0.1, confidence_window_s=0.1)
+    found = detect_onsets(_clicks([0.03, 1.0], [0.4, 0.8]), RATE, protocol)
+    assert found.times_s[0] < 0.1
+    assert 0.2 < found.confidences[0] < 0.8 < found.confidences[1] == 1.0
 
 
 def test_of_close_onsets_the_most_confident_stays() -> None:
@@ -139,6 +140,13 @@ def test_suppression_reaches_what_is_detected() -> None:
 @pytest.mark.parametrize("n_samples", [0, 1, 300, RATE])
 def test_silent_constant_and_empty_clips_have_no_onsets(n_samples: int, level: float, protocol: OnsetProtocol) -> None:
     assert len(detect_onsets(np.full(n_samples, level, np.float32), RATE, protocol)) == 0
+
+
+def test_a_sound_may_have_no_onsets() -> None:
+    burst = np.zeros(RATE, np.float32)
+    burst[0] = 0.5
+    found = detect_onsets(burst, RATE)
+    assert found.times_s.shape == found.confidences.shape == (0,)
 
 
 @pytest.mark.filterwarnings("error")
