@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from audio_agent_zoo import __version__
-from audio_agent_zoo.cli import sound, weights
+from audio_agent_zoo.cli import publishing, sound, weights
 from audio_agent_zoo.errors import AudioAgentError, MediaError
 
 USAGE, PLANNER, RENDER, FILES, INTERRUPTED = 2, 3, 4, 5, 130
@@ -88,7 +88,25 @@ def _parser() -> argparse.ArgumentParser:
     push.add_argument("folder", type=Path)
     push.add_argument("repo", help="owner/name")
     push.add_argument("--private", action="store_true")
-    push.set_defaults(run=weights.push)
+    push.add_argument("--branch", help="branch to push to, created if need be (default: main)")
+    push.add_argument("--pull-request", action="store_true", help="open a pull request instead")
+    push.add_argument("--dry-run", action="store_true", help="list files and sizes, send nothing")
+    push.set_defaults(run=publishing.push)
+
+    compact = commands.add_parser("compact", help="copy a published folder with its weights in half precision")
+    compact.add_argument("folder", type=Path)
+    compact.add_argument("out", type=Path)
+    compact.set_defaults(run=publishing.compact)
+
+    zoo = commands.add_parser("zoo", help="list published weights: parts, sizes, licences, scores")
+    zoo.add_argument("folders", nargs="*", help="folders or repositories besides the bundled weights")
+    zoo.set_defaults(run=publishing.zoo)
+
+    memory = commands.add_parser("plan-memory", help="what weights take once loaded, before anything is loaded")
+    memory.add_argument("weights", help="name, folder or Hub repository")
+    memory.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    memory.add_argument("--card-gb", type=float, help="size of a GPU's memory to compare with")
+    memory.set_defaults(run=publishing.plan_memory)
 
     quantizer = commands.add_parser(
         "import-quantizer", help="convert a public k-means file into semantic-token weights"

@@ -1,4 +1,4 @@
-"""Commands that make, measure and publish weights: prepare, fit, evaluate, push, import-quantizer."""
+"""Commands that make, measure and publish weights: prepare, fit, evaluate, import-quantizer."""
 
 import argparse
 import sys
@@ -68,14 +68,6 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
     results = run_evaluation(find_recipe(arguments.recipe), arguments.out)
     print(results_table(results))
-    return 0
-
-
-def push(arguments: argparse.Namespace) -> int:
-    """Publish a folder."""
-    from audio_agent_zoo.hub import push_folder
-
-    print(push_folder(arguments.folder, arguments.repo, private=arguments.private))
     return 0
 
 
