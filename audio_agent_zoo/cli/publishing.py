@@ -71,7 +71,6 @@ def plan_memory(arguments: argparse.Namespace) -> int:
     print(f"{'in all':<24}{'':>12}{plan.n_bytes / 1e9:9.3f} GB")
     if arguments.card_gb:
         share = plan.n_bytes / 1e9 / arguments.card_gb
-        print(
-            f"{share:.0%} of {arguments.card_gb:g} GB, {'before' if share < 0.9 else 'too much even before'} activations"
-        )
+        verdict = "fits, before activations" if share < 0.9 else "too much, even before activations"
+        print(f"{share:.0%} of {arguments.card_gb:g} GB: {verdict}")
     return 0
