@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from audio_agent_zoo.metrics.features import FeatureNetwork, checked_rows, feature_count
+
 
 def _root(covariance: Tensor) -> Tensor:
     """`(dim, rank)` factor whose product with its transpose is `covariance`, rounding noise left out."""
@@ -51,15 +53,27 @@ class FrechetDistance(Metric):
     compare values of different sample sizes, and read `n_real` and `n_generated` beside it. With fewer
     clips than features the covariances have no full rank; the value is still defined, and still biased.
 
+    Literature names the distance after its features: FAD on those of VGGish, FID on those of Melception; `protocol`
+    says which.
+
     Args:
-        n_features: Length of a feature vector.
+        n_features: Length of a feature vector; may be left out with a network.
+        network: What turns clips into features; None where `update` is given features.
         kwargs: Arguments of `torchmetrics.Metric`.
 
     Raises:
-        ValueError: If `n_features` is not positive.
+        ValueError: If `n_features` is missing, not positive, or not the network's.
 
     Source: Heusel et al., "GANs Trained by a Two Time-Scale Update Rule" (2017), on features of sound as in
         Kilgour et al., "Fréchet Audio Distance" (2019).
+
+    Examples:
+        >>> network = FeatureNetwork("first two samples", lambda waves: waves[:, :2], dim=2, distance_name="FAD")
+        >>> metric = FrechetDistance(network=network)
+        >>> metric.update(torch.tensor([[1.0, 0.0, 9.0], [-1.0, 0.0, 9.0]]), real=True)
+        >>> metric.update(torch.tensor([[1.0, 3.0, 9.0], [-1.0, 3.0, 9.0]]), real=False)
+        >>> print(metric.protocol["metric"], f"{metric.compute():.1f}")
+        FAD 9.0
     """
 
     is_differentiable = False
@@ -73,17 +87,25 @@ class FrechetDistance(Metric):
     generated_sum: Tensor
     generated_outer: Tensor
 
-    def __init__(self, n_features: int, **kwargs: Any) -> None:
+    def __init__(self, n_features: int | None = None, network: FeatureNetwork | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if n_features < 1:
-            raise ValueError(f"n_features is {n_features}; give the length of a feature vector, at least 1.")
-        self.n_features = n_features
-        vector = torch.zeros(n_features, dtype=torch.float64)
-        matrix = torch.zeros(n_features, n_features, dtype=torch.float64)
+        self.n_features = feature_count(n_features, network)
+        self.network = network
+        vector = torch.zeros(self.n_features, dtype=torch.float64)
+        matrix = torch.zeros(self.n_features, self.n_features, dtype=torch.float64)
         for kind in ("real", "generated"):
             self.add_state(f"{kind}_count", torch.tensor(0), dist_reduce_fx="sum")
             self.add_state(f"{kind}_sum", vector.clone(), dist_reduce_fx="sum")
             self.add_state(f"{kind}_outer", matrix.clone(), dist_reduce_fx="sum")
+
+    @property
+    def protocol(self) -> dict[str, str | int | float]:
+        """What decides over the value, for `results.json`."""
+        return {
+            "metric": self.network.distance_name if self.network else "FD",
+            "covariance": "unbiased, float64",
+            **(self.network.protocol() if self.network else {}),
+        }
 
     @property
     def n_real(self) -> int:
@@ -99,18 +121,14 @@ class FrechetDistance(Metric):
         """Add the features of some clips.
 
         Args:
-            features: `(clips, n_features)`, finite.
+            features: `(clips, n_features)`, finite; with a network, clips as it takes them.
             real: Whether the clips are real or generated.
 
         Raises:
             ValueError: If the shape differs or a value is not finite.
         """
-        if features.ndim != 2 or features.shape[1] != self.n_features:
-            raise ValueError(f"features have shape {tuple(features.shape)}; give (clips, {self.n_features}).")
-        rows = features.detach().to(self.real_sum.device, torch.float64)
-        if not bool(torch.isfinite(rows).all()):
-            broken = int((~torch.isfinite(rows)).any(dim=1).sum())
-            raise ValueError(f"features of {broken} of {len(rows)} clips hold NaN or infinity; look at those clips.")
+        given = self.network(features) if self.network else features
+        rows = checked_rows(given, self.n_features, "features").to(self.real_sum.device, torch.float64)
         if real:
             self.real_count += len(rows)
             self.real_sum += rows.sum(dim=0)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from audio_agent_zoo.models.visual_adapter import VisualAdapter
 from audio_agent_zoo.pipelines.windows import Window
+from audio_agent_zoo.rates import SEMANTIC_TOKEN_RATE
 
 
 class VisualGuide:
@@ -20,16 +21,9 @@ class VisualGuide:
         mel_rate: Mel columns per second.
     """
 
-    def __init__(
-        self,
-        adapter: VisualAdapter,
-        centroids: Sequence[Tensor],
-        scale: float,
-        columns_per_token: float,
-        mel_rate: float,
-    ) -> None:
+    def __init__(self, adapter: VisualAdapter, centroids: Sequence[Tensor], scale: float, mel_rate: float) -> None:
         self.adapter, self.centroids, self.scale = adapter, centroids, scale
-        self.columns_per_token, self.mel_rate = columns_per_token, mel_rate
+        self.mel_rate, self.columns_per_token = mel_rate, mel_rate / SEMANTIC_TOKEN_RATE
 
     def unet_arguments(self, windows: Sequence[Window], aspect: float, guided: bool) -> dict[str, Any]:
         """The visual condition of images of one width; the empty half of the batch sees none."""
