@@ -119,8 +119,11 @@ class VideoToAudioEvaluator:
 
     @cached_property
     def videos(self) -> list[EncodedVideo]:
-        """Every clip's video, encoded."""
-        return [self.pipeline.encode_video(self.frames(clip)) for clip in tqdm(self.clips, desc="videos")]
+        """Every clip's video, encoded; its last frame may reach beyond the clip's end."""
+        return [
+            replace(self.pipeline.encode_video(self.frames(clip)), duration_s=clip.duration_s)
+            for clip in tqdm(self.clips, desc="videos")
+        ]
 
     @cached_property
     def captions(self) -> list[str]:

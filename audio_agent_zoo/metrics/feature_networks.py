@@ -1,6 +1,6 @@
 """Loaders of the networks that metrics of the field stand on. None of them downloads anything unless told to."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -50,7 +50,7 @@ def vggish(
     load_exactly(network, state, file, r"pproc\.")
     return FeatureNetwork(
         "vggish",
-        network.to(device),
+        _on(device, network.to(device)),
         network.dim,
         VGGISH_RATE,
         "FAD",
@@ -101,7 +101,7 @@ def panns_cnn14(
         else (network.forward, network.fc_audioset.out_features)
     )
     details = {"output": output, **_hash(expected_sha256)}
-    return FeatureNetwork("panns_cnn14_16k", compute, dim, PANNS_RATE, "FD-PANNs", details)
+    return FeatureNetwork("panns_cnn14_16k", _on(device, compute), dim, PANNS_RATE, "FD-PANNs", details)
 
 
 @dataclass(frozen=True)
@@ -126,8 +126,8 @@ def clap(
 ) -> Clap:
     """A CLAP in transformers' format, fused or not.
 
-    Only the first 10 s of a clip are heard: transformers takes a stretch at random, and marks a clip of a batch at
-    random as long for a fused network, so that its values depend on neither batch nor seed only with us.
+    Only the first 10 s of a clip are heard. transformers would hear a stretch at random, and for a fused network take
+    one short clip of a batch for a long one at random; here values depend on neither seed nor batch.
 
     Args:
         path_or_repo: Folder, or Hub repository.
@@ -143,15 +143,21 @@ def clap(
     local = Path(path_or_repo).expanduser().is_dir()
     try:
         folder = resolve(path_or_repo, revision=revision, parts=("*",), local_files_only=not (download or local))
-        model = ClapModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+        loaded: Any = ClapModel.from_pretrained(
+            folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
+        )
+        model, info = loaded
+        if absent := sorted(info["missing_keys"]):
+            # transformers would fill them with random numbers.
+            raise WeightsError(f"the weights lack {', '.join(absent[:3])}.")
         extractor = ClapFeatureExtractor.from_pretrained(folder, local_files_only=True)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, RuntimeError, WeightsError) as error:
+    except Exception as error:  # parsing, unpickling and shapes fail with a dozen kinds of error
         raise WeightsError(
             f"CLAP score needs the weights of {path_or_repo}, which can't be loaded: {error} Download them once "
             f"({CLAP.license}): hf download {path_or_repo}, or pass download=True."
         ) from error
-    torch.nn.Module.to(model, device).eval().requires_grad_(False)
+    model.to(device).eval().requires_grad_(False)
     sides = _ClapSides(model, extractor, tokenizer)
     name, dim = f"clap:{path_or_repo}", int(model.config.projection_dim)
     # A snapshot of the Hub's cache lies in a folder named after its commit.
@@ -199,6 +205,11 @@ class _ClapSides:
         tokens = self.tokenizer(list(captions), padding=True, truncation=True, return_tensors="pt")
         made = self.model.get_text_features(**{key: tokens[key].to(self.model.device) for key in tokens})
         return torch.as_tensor(made.pooler_output)
+
+
+def _on(device: str | torch.device, compute: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Take clips from wherever they are."""
+    return lambda waveform: compute(waveform.to(device))
 
 
 def _hash(expected_sha256: str | None) -> dict[str, str | int | float]:

@@ -62,7 +62,7 @@ def vggish_patches(waveform: Tensor) -> Tensor:
     spectrum = torch.fft.rfft(padded.unfold(1, _WINDOW, _HOP) * window, _N_FFT).abs()
     log_mel: Tensor = (spectrum @ _bands().to(padded.device) + _LOG_OFFSET).log()
     n_patches = log_mel.shape[1] // _PATCH_FRAMES
-    return log_mel[:, : n_patches * _PATCH_FRAMES].unflatten(1, (n_patches, _PATCH_FRAMES)).float()
+    return log_mel[:, : n_patches * _PATCH_FRAMES].reshape(len(waveform), n_patches, _PATCH_FRAMES, _BANDS).float()
 
 
 class Vggish(nn.Module):

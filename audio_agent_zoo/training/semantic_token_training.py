@@ -37,8 +37,8 @@ class SemanticTokenTraining(AveragedTraining):
         token_aligned: See `TemporalConnector`.
         connector_blocks: Convolution blocks of the connector.
         full_softmax: The paper's softmax over all words; else over the semantic tokens alone.
-        token_noise: Share of the tokens it has read so far that are replaced at random, so that it learns to
-            watch rather than to copy.
+        token_noise: Tokens it has read so far are replaced at random, in each clip a share drawn from 0 to this. Above
+            1 some clips leave it nothing to copy, so that it must find the picture of each instant by itself.
         frame_noise: Standard deviation of noise on frame vectors, against their own.
         learning_rate: Peak rate of AdamW.
         warmup_steps: Steps of linear warm-up.
@@ -143,9 +143,8 @@ class SemanticTokenTraining(AveragedTraining):
             frames = frames + self.hparams["frame_noise"] * self.frame_std * torch.randn_like(frames)
         if noisy and self.hparams["token_noise"]:
             other = torch.randint_like(tokens, self.lm.vocabulary.n_audio)
-            heard = torch.where(
-                torch.rand(tokens.shape, device=tokens.device) < self.hparams["token_noise"], other, tokens
-            )
+            share = self.hparams["token_noise"] * torch.rand(len(tokens), 1, device=tokens.device)
+            heard = torch.where(torch.rand(tokens.shape, device=tokens.device) < share, other, tokens)
         video = self.connector(frames, tokens.shape[1])
         loss, predicted = self.lm.loss(
             batch["captions"], video, tokens, full_softmax=self.hparams["full_softmax"], heard=heard
