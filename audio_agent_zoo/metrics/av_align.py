@@ -105,9 +105,7 @@ def alignment(audio_s: Sequence[float] | Times, video_s: Sequence[float] | Times
     return met / union if union else 1.0
 
 
-def align_clip(
-    audio_s: Sequence[float] | Times, motion: MotionCurve, protocol: AlignmentProtocol = AV_ALIGN
-) -> float:
+def align_clip(audio_s: Sequence[float] | Times, motion: MotionCurve, protocol: AlignmentProtocol = AV_ALIGN) -> float:
     """AV-Align of one clip in [0, 1], for means and bootstraps.
 
     Args:

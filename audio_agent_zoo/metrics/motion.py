@@ -16,6 +16,7 @@ _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 _WINDOW = 9  # pixels; at 128 rows about what the public script's 15 are at its videos' 240
 _REGULARISATION = 1e-4  # squared gradient of 1 % per pixel; below it, noise of the codec would pass for motion
 _LEVELS, _STEPS = 3, 3
+_LONGEST_STEP = 2.0  # pixels; a flash has no motion that explains it, and would throw the flow out of the picture
 _SMALLEST_SIDE = 16
 _PICTURES_AT_ONCE = 32
 
@@ -78,7 +79,7 @@ def _moved(pictures: NDArray[np.float32], flow: NDArray[np.float32]) -> NDArray[
 def optical_flow(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
     """Flow from each picture to the next, by least squares over a window, from coarse to fine.
 
-    Where there is no texture the flow is drawn towards none.
+    Where there is no texture the flow is drawn towards none; beyond 42 pixels it cannot reach.
 
     Args:
         first: `(pictures, height, width)` brightness in [0, 1].
@@ -116,7 +117,8 @@ def optical_flow(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDA
             dd, rr, dr, dc, rc = (uniform_filter(one, size=(0, _WINDOW, _WINDOW), mode="nearest") for one in products)
             dd, rr = dd + _REGULARISATION, rr + _REGULARISATION
             determinant = dd * rr - dr * dr
-            flow += np.stack([rr * dc - dr * rc, dd * rc - dr * dc]) / determinant
+            step = np.stack([rr * dc - dr * rc, dd * rc - dr * dc]) / determinant
+            flow += step.clip(-_LONGEST_STEP, _LONGEST_STEP)
     return np.asarray(flow)
 
 

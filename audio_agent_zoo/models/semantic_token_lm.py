@@ -182,6 +182,7 @@ class SemanticTokenLM(nn.Module):
         *,
         full_softmax: bool = False,
         heard: Tensor | None = None,
+        weight: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Cross-entropy over semantic tokens and the end of the sound, given caption and video (eq. 1).
 
@@ -192,6 +193,7 @@ class SemanticTokenLM(nn.Module):
             full_softmax: Compete with the base's words too, as the paper; else with the semantic tokens alone,
                 which is what generation is confined to, and spares the 256,000-word head.
             heard: Tokens the model reads instead of the true ones, where they differ (noise against copying).
+            weight: `(batch, tokens)`, how much each token counts; all the same when None.
 
         Returns:
             Mean loss, and the predicted tokens `(batch, tokens)`.
@@ -213,7 +215,12 @@ class SemanticTokenLM(nn.Module):
             predicted = logits[..., size : size + n_audio].argmax(-1)
         else:
             predicted = logits[..., :n_audio].argmax(-1)
-        loss = F.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=-100)
+        if weight is None:
+            loss = F.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=-100)
+        else:
+            each = F.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=-100, reduction="none")
+            counts = F.pad(weight, (0, 1), value=1.0).flatten() * (target.flatten() >= 0)
+            loss = (each * counts).sum() / counts.sum()
         return loss, predicted[:, :length]
 
     @torch.inference_mode()

@@ -6,7 +6,7 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
-from audio_agent_zoo.rates import FRAME_RATE, SEMANTIC_TOKEN_RATE
+from audio_agent_zoo.rates import FRAME_RATE, SEMANTIC_TOKEN_RATE, n_video_frames
 
 
 class _ConvolutionBlock(nn.Module):
@@ -75,6 +75,22 @@ class TemporalConnector(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffu
     def n_outputs(self, n_frames: int, n_tokens: int) -> int:
         """Embeddings given for a clip of so many frames and semantic tokens."""
         return n_tokens if self.config.temporal and self.config.token_aligned else n_frames
+
+    def stretch(self, embedded: Tensor, start: int, n_tokens: int) -> Tensor:
+        """The embeddings that belong to `n_tokens` semantic tokens from token `start` on.
+
+        Args:
+            embedded: `(batch, outputs, llm_dim)` of a whole clip; its last one stands for what lies beyond.
+            start: First token.
+            n_tokens: Number of tokens.
+        """
+        if self.config.temporal and self.config.token_aligned:
+            index = start + torch.arange(n_tokens)
+        else:
+            index = round(start / SEMANTIC_TOKEN_RATE * FRAME_RATE) + torch.arange(
+                n_video_frames(n_tokens / SEMANTIC_TOKEN_RATE)
+            )
+        return embedded[:, index.clamp(max=embedded.shape[1] - 1).to(embedded.device)]
 
     def forward(self, frames: Tensor, n_tokens: int, mask: Tensor | None = None) -> Tensor:
         """Embed clips.

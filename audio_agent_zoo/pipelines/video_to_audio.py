@@ -209,16 +209,14 @@ class VideoToAudioPipeline:
         video, lm = self.parts.video, self.parts.lm
         window, context = video.window_tokens, min(video.context_tokens, video.window_tokens - 1)
         sampling = Sampling(video.temperature, video.top_k or None)
-        device = self.base.device
+        shown = torch.arange(n_video_frames(length / SEMANTIC_TOKEN_RATE))
+        seen = torch.stack([one[shown.clamp(max=len(one) - 1)] for one in frames])
+        embedded = self.parts.connector(seen.to(self.base.device), length)
         written: Tensor | None = None
         start = 0
         while written is None or written.shape[1] < length:
             count = window if video.fixed_window else min(window, length - start)
-            first = start / SEMANTIC_TOKEN_RATE
-            n_frames = n_video_frames(count / SEMANTIC_TOKEN_RATE)
-            index = round(first * FRAME_RATE) + torch.arange(n_frames)
-            seen = torch.stack([one[index.clamp(max=len(one) - 1)] for one in frames]).to(device)
-            embedded = self.parts.connector(seen, count)
+            stretch = self.parts.connector.stretch(embedded, start, count)
             given = None if written is None else written[:, start:]
             done = 0 if written is None else written.shape[1]
 
@@ -228,7 +226,7 @@ class VideoToAudioPipeline:
 
             made = lm.generate(
                 captions,
-                embedded,
+                stretch,
                 count,
                 given=given,
                 sampling=sampling,

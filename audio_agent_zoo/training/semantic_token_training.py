@@ -39,6 +39,8 @@ class SemanticTokenTraining(AveragedTraining):
         full_softmax: The paper's softmax over all words; else over the semantic tokens alone.
         token_noise: Tokens it has read so far are replaced at random, in each clip a share drawn from 0 to this. Above
             1 some clips leave it nothing to copy, so that it must find the picture of each instant by itself.
+        window_tokens: Learn from random stretches of so many tokens, as they are written later; None for whole clips.
+        change_weight: Weight of a token unlike the one before it: onsets are few among what goes on.
         frame_noise: Standard deviation of noise on frame vectors, against their own.
         learning_rate: Peak rate of AdamW.
         warmup_steps: Steps of linear warm-up.
@@ -64,6 +66,8 @@ class SemanticTokenTraining(AveragedTraining):
         connector_blocks: int = 2,
         full_softmax: bool = False,
         token_noise: float = 0.0,
+        window_tokens: int | None = None,
+        change_weight: float = 1.0,
         frame_noise: float = 0.0,
         learning_rate: float = 1e-4,
         warmup_steps: int = 100,
@@ -146,8 +150,20 @@ class SemanticTokenTraining(AveragedTraining):
             share = self.hparams["token_noise"] * torch.rand(len(tokens), 1, device=tokens.device)
             heard = torch.where(torch.rand(tokens.shape, device=tokens.device) < share, other, tokens)
         video = self.connector(frames, tokens.shape[1])
+        weight = 1 + (self.hparams["change_weight"] - 1) * (tokens != tokens.roll(1, 1)).float()
+        window = self.hparams["window_tokens"]
+        if noisy and window is not None and window < tokens.shape[1]:
+            start = int(torch.randint(0, tokens.shape[1] - window + 1, ()).item())
+            tokens, weight = tokens[:, start : start + window], weight[:, start : start + window]
+            heard = None if heard is None else heard[:, start : start + window]
+            video = self.connector.stretch(video, start, window)
         loss, predicted = self.lm.loss(
-            batch["captions"], video, tokens, full_softmax=self.hparams["full_softmax"], heard=heard
+            batch["captions"],
+            video,
+            tokens,
+            full_softmax=self.hparams["full_softmax"],
+            heard=heard,
+            weight=weight if noisy else None,
         )
         return loss, (predicted == tokens)[tokens >= 0].float().mean()
 

@@ -1,0 +1,1 @@
+"""The studio: conversations over a plan, stored renders, and files that editors and workstations open."""
