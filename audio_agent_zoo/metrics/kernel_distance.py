@@ -37,14 +37,16 @@ def _own_distances(rows: Tensor) -> Iterator[Tensor]:
 def median_distance(rows: Tensor) -> float:
     """Median Euclidean distance over all pairs of different rows, the lower one of two in the middle.
 
-    It is selected from the bit patterns of the distances, twenty bits at a time (non-negative floats sort as
-    their bits do), so that the pairs are never held all at once.
+    Of more pairs than may be held at once it is selected from the bit patterns of their distances, twenty bits at a
+    time: non-negative floats sort as their bits do.
 
     Args:
         rows: `(clips, dim)` float64, at least 2.
     """
     pairs = len(rows) * (len(rows) - 1) // 2
     rank, prefix = (pairs - 1) // 2, 0
+    if pairs <= _BLOCK_PAIRS:
+        return float(torch.cat(list(_own_distances(rows))).kthvalue(rank + 1).values.sqrt())
     for shift in (64 - _DIGIT_BITS, 64 - 2 * _DIGIT_BITS, 64 - 3 * _DIGIT_BITS):
         counts = torch.zeros(1 << _DIGIT_BITS, dtype=torch.int64)
         for squared in _own_distances(rows):
@@ -95,8 +97,8 @@ class KernelDistance(Metric):
     """Kernel audio distance (KAD) between the features of real and of generated clips.
 
     Unlike the Fréchet distance it assumes no Gaussians and is not biased by few clips, which is why it can fall below
-    zero. The features themselves are kept, as given but at least in single precision; shards of a distributed run
-    are put together before the value is computed, in float64.
+    zero. The features themselves are kept, in float64; shards of a distributed run are put together before the value
+    is computed.
 
     Args:
         n_features: Length of a feature vector; may be left out with a network.
@@ -162,8 +164,15 @@ class KernelDistance(Metric):
             ValueError: If the shape differs or a value is not finite.
         """
         rows = checked_rows(self.network(features) if self.network else features, self.n_features, "features")
-        kept = rows if rows.dtype == torch.float64 else rows.float()
-        (self.real if real else self.generated).append(kept.to(self.device))
+        (self.real if real else self.generated).append(rows.to(self.device, torch.float64))
+
+    def sync(self, *args: Any, **kwargs: Any) -> None:
+        """Put the features of all processes together, see `torchmetrics.Metric.sync`."""
+        # For a process without clips torchmetrics sends numbers of another shape and type, which ends in a crash.
+        for parts in (self.real, self.generated):
+            if not len(parts):
+                parts.append(torch.zeros(0, self.n_features, dtype=torch.float64, device=self.device))
+        super().sync(*args, **kwargs)
 
     def compute(self) -> Tensor:
         """The distance, a float64 scalar.
@@ -175,7 +184,8 @@ class KernelDistance(Metric):
 
     @staticmethod
     def _rows(kind: str, parts: list[Tensor] | Tensor) -> Tensor:
-        rows = torch.cat([part.double() for part in parts]) if isinstance(parts, list) and parts else parts
+        # A list within one process, a tensor once several were put together.
+        rows = parts if isinstance(parts, Tensor) else torch.cat(parts) if parts else torch.zeros(0, 1)
         if len(rows) < 2:
             raise ValueError(f"there are {len(rows)} {kind} clips; pairs of different clips need at least 2.")
-        return torch.as_tensor(rows).double()
+        return rows

@@ -1,6 +1,6 @@
 """Pieces of sound files on a timeline, as an editor shows them: place, source offset, level, pan and fades."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,6 @@ class Item:
 
     Attributes:
         step: Step it sounds for.
-        audio: All of its file, `(samples,)`, or `(samples, 2)`.
         sample_rate: Samples per second.
         start: Where it begins on the timeline.
         length: How long it sounds.
@@ -36,10 +35,10 @@ class Item:
         fade_out: Length of the fade-out.
         is_stem: Its file is the finished stem, level and fades in it, since no render was there to rebuild it from.
         file: Name of its file, relative to the project.
+        file_length: Samples its file holds.
     """
 
     step: Step
-    audio: Audio = field(repr=False, compare=False)
     sample_rate: int
     start: int
     length: int
@@ -50,6 +49,24 @@ class Item:
     fade_out: int = 0
     is_stem: bool = False
     file: str = ""
+    file_length: int = 0
+
+    def at_rate(self, sample_rate: int) -> "Item":
+        """The same item counted in samples of another rate."""
+        counts = (self.start, self.length, self.source_offset, self.fade_in, self.fade_out, self.file_length)
+        start, length, offset, fade_in, fade_out, file_length = (
+            round(count * sample_rate / self.sample_rate) for count in counts
+        )
+        return replace(
+            self,
+            sample_rate=sample_rate,
+            start=start,
+            length=length,
+            source_offset=offset,
+            fade_in=fade_in,
+            fade_out=fade_out,
+            file_length=file_length,
+        )
 
     @property
     def level_db(self) -> float:
@@ -96,7 +113,6 @@ def item_of_render(
         return None
     return Item(
         step=step,
-        audio=np.asarray(render, dtype=np.float32),
         sample_rate=sample_rate,
         start=start,
         length=len(source),
@@ -105,6 +121,7 @@ def item_of_render(
         pan=pan,
         fade_in=fade_in,
         fade_out=fade_out,
+        file_length=len(render),
     )
 
 
@@ -113,12 +130,12 @@ def item_of_stem(step: Step, stem: NDArray[np.floating], sample_rate: int) -> It
     start = n_samples(step.start_s, sample_rate)
     return Item(
         step=step,
-        audio=np.asarray(stem, dtype=np.float32),
         sample_rate=sample_rate,
         start=start,
         length=min(len(stem), n_samples(step.end_s, sample_rate)) - start,
         source_offset=start,
         is_stem=True,
+        file_length=len(stem),
     )
 
 
@@ -154,24 +171,27 @@ def _measured(
 ) -> tuple[float, int, int]:
     """Level, fade-in and fade-out that turn the source into what is heard, by least squares."""
     length, half = len(source), len(source) // 2
-    asked = n_samples(step.fade_in_s, sample_rate)
+    longest = min(n_samples(step.fade_in_s, sample_rate), half)
     # A long fade is as long as the plan says; a short one may be any shorter.
-    shortest = 0 if step.fade_in_s <= _GUARD_FADE_S else min(asked, half)
-    candidates = range(min(asked, half), shortest - 1, -1)
+    shortest = 0 if step.fade_in_s <= _GUARD_FADE_S else longest
     fade_out = n_samples(step.fade_out_s, sample_rate)
-    # Beyond `head` all candidates are alike, unless fades meet.
-    head = min(asked, half) if length - fade_out >= half else length
-    tail = source[head:] * fades(length, 0, min(fade_out, length))[head:]
-    energy, likeness = float(tail @ tail), float(tail @ heard[head:])
-    best = (np.inf, 1.0, 0, 0)
-    for fade_in in candidates:
+    tail = (source * fades(length, 0, min(fade_out, length)))[longest:]
+    energy = float(tail @ tail)
+    # Beyond the longest fade-in all candidates are alike, unless fades meet; what sounds there tells the level.
+    is_clear = length - fade_out >= longest and energy > 1e-3 * float(source @ source)
+    head = longest if is_clear else length
+    level = float(tail @ heard[longest:]) / energy if is_clear else None
+    best, lowest = (longest, min(fade_out, length - longest)), np.inf
+    for fade_in in range(longest, shortest - 1, -1):
         fall = min(fade_out, length - fade_in)
         shape = source[:head] * fades(length, fade_in, fall)[:head]
-        whole = energy + float(shape @ shape)
-        level = (likeness + float(shape @ heard[:head])) / whole if whole > 0 else 1.0
-        wrong = float(np.sum((level * shape - heard[:head]) ** 2)) + float(
-            np.sum((level * tail - heard[head:]) ** 2)
-        )
-        if wrong < best[0]:
-            best = (wrong, level, fade_in, fall)
-    return best[1:]
+        wrong = float(np.sum(((_fitted(shape, heard[:head]) if level is None else level) * shape - heard[:head]) ** 2))
+        if wrong < lowest:
+            best, lowest = (fade_in, fall), wrong
+    return _fitted(source * fades(length, *best), heard), *best
+
+
+def _fitted(shape: NDArray[np.float64], heard: NDArray[np.float64]) -> float:
+    """Factor that brings one sound nearest to another; 1 for silence."""
+    energy = float(shape @ shape)
+    return float(shape @ heard) / energy if energy > 0 else 1.0
