@@ -2,7 +2,9 @@
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 
 def find_recipe(path: Path) -> Path:
@@ -16,6 +18,11 @@ def find_recipe(path: Path) -> Path:
         if place.is_file():
             return place
     raise ValueError(f"there is no recipe {path}; the package's own are in recipes/, listed in recipes/README.md.")
+
+
+def _advance(bar: Any, done: int, total: int) -> None:
+    bar.total = total
+    bar.update(done - bar.n)
 
 
 def prepare(arguments: argparse.Namespace) -> int:
@@ -40,7 +47,7 @@ def prepare(arguments: argparse.Namespace) -> int:
             arguments.output / name,
             settings,
             num_proc=arguments.num_proc,
-            callback=lambda done, total, bar=bar: bar.update(done - bar.n),
+            callback=partial(_advance, bar),
         )
         bar.close()
         print(f"{name}: {report.n_rows} rows, {report.n_new} clips encoded now, {len(report.skipped)} skipped")

@@ -63,7 +63,7 @@ class FoleyFeatures:
 
     def centroid_rows(self) -> int:
         """Highest semantic token that occurs, plus one."""
-        return 1 + max(max(tokens) for tokens in self.rows["tokens"])
+        return 1 + int(max(max(tokens) for tokens in self.rows["tokens"]))
 
     def batch(self, indices: list[int], rng: np.random.Generator) -> FeatureBatch:
         """Rows of one length, each with one of its captions."""

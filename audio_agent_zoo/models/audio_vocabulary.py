@@ -44,7 +44,8 @@ class AudioVocabulary:
             raise ValueError(f"the tokenizer has no {END_OF_TURN}; take an instruction-tuned Gemma.")
         if words[0] not in known:
             tokenizer.add_tokens(words)
-        ids = tokenizer.convert_tokens_to_ids(words)
+            known = tokenizer.get_vocab()
+        ids = [known.get(word, -1) for word in words]
         if ids != list(range(ids[0], ids[0] + len(words))):
             raise ValueError(f"the tokenizer has audio words of another model; {n_audio} in a row are needed.")
         return cls(tokenizer, n_audio, ids[0])
@@ -66,7 +67,7 @@ class AudioVocabulary:
     @property
     def end_id(self) -> int:
         """Id that ends the sound."""
-        return int(self.tokenizer.convert_tokens_to_ids(END_OF_TURN))
+        return int(self.tokenizer.get_vocab()[END_OF_TURN])
 
     def prompt(self, caption: str) -> tuple[list[int], list[int]]:
         """Ids before and after the video.

@@ -1,7 +1,7 @@
 """CLIP as a frame encoder: one pooled vector per frame of a video, frozen."""
 
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -10,12 +10,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import CLIPVisionModelWithProjection
 
+from audio_agent_zoo.errors import WeightsError
+
 Pooling = Literal["pooler_output", "image_embeds", "patch_mean"]
 """How a frame becomes one vector: the class token (1024 for ViT-L/14), its projection (768), or the patches' mean."""
 
 _MEAN = (0.48145466, 0.4578275, 0.40821073)
 _STD = (0.26862954, 0.26130258, 0.27577711)
 _FRAMES_AT_ONCE = 64
+_BYTES_AT_ONCE = 2**26
+"""Frames of an array that are resized together: 64 at most, and fewer of those as large as a cinema's."""
+
+_WIDEST = 16
+"""Sides of a frame are seen at this ratio at most, so that a frame one pixel high is no image of a million."""
 
 
 class FrameEncoder(nn.Module):
@@ -47,8 +54,18 @@ class FrameEncoder(nn.Module):
     def from_pretrained(
         cls, folder: str | Path, *, pooling: Pooling = "pooler_output", dtype: torch.dtype = torch.float32
     ) -> "FrameEncoder":
-        """Load a CLIP vision tower, or the vision half of a whole CLIP, from a local folder."""
-        clip = CLIPVisionModelWithProjection.from_pretrained(folder, dtype=dtype, local_files_only=True)
+        """Load a CLIP vision tower, or the vision half of a whole CLIP, from a local folder.
+
+        Raises:
+            WeightsError: If weights of the tower are missing there.
+            ValueError: For an unknown pooling.
+        """
+        kind: Any = CLIPVisionModelWithProjection  # typed as if it always gave the model alone
+        clip, report = kind.from_pretrained(folder, dtype=dtype, local_files_only=True, output_loading_info=True)
+        # A tower that was saved without its projection does for the vectors that don't pass through it.
+        spared = set() if pooling == "image_embeds" else {"visual_projection.weight"}
+        if missing := sorted(set(report["missing_keys"]) - spared):
+            raise WeightsError(f"{folder} lacks {len(missing)} weights of a CLIP vision tower, such as {missing[0]}.")
         return cls(clip, pooling)
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -68,8 +85,9 @@ class FrameEncoder(nn.Module):
 
     def fitted_size(self, width: int, height: int) -> tuple[int, int]:
         """`(height, width)` a video is best decoded at: its shorter side as long as the tower's image."""
-        scale = self.image_size / min(width, height)
-        return max(self.image_size, round(height * scale)), max(self.image_size, round(width * scale))
+        size, scale = self.image_size, self.image_size / min(width, height)
+        tall, wide = (min(max(size, round(side * scale)), _WIDEST * size) for side in (height, width))
+        return tall, wide
 
     def pixels(self, frames: Tensor) -> Tensor:
         """Centre of each frame, scaled and normalised.
@@ -82,22 +100,21 @@ class FrameEncoder(nn.Module):
         """
         size = self.image_size
         images = frames.permute(0, 3, 1, 2).to(self.mean.device, torch.float32) / 255
-        height, width = images.shape[-2:]
-        if min(height, width) != size:
-            scale = size / min(height, width)
-            target = (max(size, round(height * scale)), max(size, round(width * scale)))
+        target = self.fitted_size(images.shape[-1], images.shape[-2])
+        if target != images.shape[-2:]:
             images = F.interpolate(images, target, mode="bicubic", antialias=True).clamp(0, 1)
-            height, width = target
-        top, left = (height - size) // 2, (width - size) // 2
+        top, left = (target[0] - size) // 2, (target[1] - size) // 2
         images = images[..., top : top + size, left : left + size]
         return ((images - self.mean) / self.std).to(self.clip.dtype)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Vectors `(frames, dim)` of normalised images `(frames, 3, image_size, image_size)`."""
         if self.pooling == "image_embeds":
-            return self.clip(pixels).image_embeds
+            vectors: Tensor = self.clip(pixels).image_embeds
+            return vectors
         states = self.clip.vision_model(pixels)
-        return states.pooler_output if self.pooling == "pooler_output" else states.last_hidden_state[:, 1:].mean(1)
+        vectors = states.pooler_output if self.pooling == "pooler_output" else states.last_hidden_state[:, 1:].mean(1)
+        return vectors
 
     @torch.inference_mode()
     def encode(self, frames: NDArray[np.uint8] | Tensor) -> Tensor:
@@ -106,10 +123,23 @@ class FrameEncoder(nn.Module):
         Raises:
             ValueError: If the frames have another shape or type.
         """
-        pictures = torch.as_tensor(frames)
-        if pictures.ndim != 4 or pictures.shape[-1] != 3 or pictures.dtype != torch.uint8 or not len(pictures):
-            raise ValueError(
-                f"frames are {tuple(pictures.shape)} {pictures.dtype}; give (frames, height, width, 3) uint8."
-            )
-        parts = [self(self.pixels(part)).float().cpu() for part in pictures.split(_FRAMES_AT_ONCE)]
-        return torch.cat(parts)
+        check_frames(frames)
+        step = max(1, min(_FRAMES_AT_ONCE, _BYTES_AT_ONCE // (frames.shape[1] * frames.shape[2] * 3)))
+        vectors = []
+        for start in range(0, len(frames), step):
+            part = frames[start : start + step]
+            # A copy, as arrays may be read-only or run backwards, which PyTorch has no word for.
+            pictures = part if isinstance(part, Tensor) else torch.from_numpy(np.array(part))
+            vectors.append(self(self.pixels(pictures)).float().cpu())
+        return torch.cat(vectors)
+
+
+def check_frames(frames: NDArray[np.uint8] | Tensor) -> None:
+    """Refuse what is no `(frames, height, width, 3)` uint8 with at least one frame.
+
+    Raises:
+        ValueError: If the frames have another shape or type.
+    """
+    shape = tuple(frames.shape)
+    if len(shape) != 4 or shape[-1] != 3 or 0 in shape or frames.dtype not in (torch.uint8, np.uint8):
+        raise ValueError(f"frames are {shape} {frames.dtype}; give (frames, height, width, 3) uint8, at least one.")

@@ -1,17 +1,23 @@
 """Audio to semantic tokens and back to their centroids: HuBERT up to one layer, and k-means on it, frozen."""
 
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import HubertModel
 
+from audio_agent_zoo.errors import WeightsError
+from audio_agent_zoo.models.kmeans_import import KM500_SHA256
 from audio_agent_zoo.models.semantic_quantizer import SemanticQuantizer
 from audio_agent_zoo.rates import SAMPLES_PER_TOKEN, TOKEN_CONTEXT
 
 _MAX_BATCH_SAMPLES = 16 * 160_000
+_KM500_LAYER = 9
+"""Block that the public 500 centroids were trained on."""
 
 
 class HubertTokenizer(nn.Module):
@@ -23,12 +29,12 @@ class HubertTokenizer(nn.Module):
 
     Args:
         hubert: The encoder; blocks above `layer` are dropped, since nobody reads them.
-        quantizer: Centroids on that layer.
+        quantizer: Centroids on that layer, whose parameters are frozen.
         layer: Block whose output is quantized, counted from 1 (`hidden_states[layer]`).
         max_chunk_s: Longest stretch encoded at once, in seconds; longer clips are cut on the token grid.
 
     Raises:
-        ValueError: If layer or centroids don't fit the encoder.
+        ValueError: If layer or centroids don't fit the encoder, or it hears at another rate.
 
     Source: Audio-Agent, section 3.2 (layer 9, 500 centroids); chunks of 100 s as in textlesslib.
     """
@@ -46,6 +52,11 @@ class HubertTokenizer(nn.Module):
                 f"the centroids have {quantizer.centroids.shape[1]} values, HuBERT's states "
                 f"{hubert.config.hidden_size}; take both from one model."
             )
+        if prod(hubert.config.conv_stride) != SAMPLES_PER_TOKEN:
+            raise ValueError(
+                f"this HuBERT gives a state every {prod(hubert.config.conv_stride)} samples; take one with "
+                f"{SAMPLES_PER_TOKEN}, 50 a second."
+            )
         hubert.encoder.layers = hubert.encoder.layers[:layer]
         hubert.config.num_hidden_layers = layer
         self.hubert = hubert.eval().requires_grad_(False)
@@ -61,11 +72,24 @@ class HubertTokenizer(nn.Module):
         Args:
             hubert: Folder of the encoder.
             quantizer: Folder of the centroids.
-            layer: Block to quantize; all that the folder has when None.
+            layer: Block to quantize; when None, 9 for the public 500 centroids, else the last that the folder has.
+
+        Raises:
+            WeightsError: If weights of the encoder are missing there.
+            ValueError: If layer or centroids don't fit the encoder.
         """
-        encoder = HubertModel.from_pretrained(hubert, dtype=torch.float32, local_files_only=True)
+        kind: Any = HubertModel  # typed as if it always gave the model alone
+        encoder, report = kind.from_pretrained(
+            hubert, dtype=torch.float32, local_files_only=True, output_loading_info=True
+        )
+        # Only training hides stretches of its input behind this vector.
+        if missing := sorted(set(report["missing_keys"]) - {"masked_spec_embed"}):
+            raise WeightsError(f"{hubert} lacks {len(missing)} weights of a HuBERT, such as {missing[0]}.")
         centroids = SemanticQuantizer.from_pretrained(quantizer, local_files_only=True)
-        return cls(encoder, centroids, layer=layer or int(encoder.config.num_hidden_layers))
+        if layer is None:
+            public = centroids.config.source_sha256 == KM500_SHA256
+            layer = _KM500_LAYER if public else int(encoder.config.num_hidden_layers)
+        return cls(encoder, centroids, layer=layer)
 
     @property
     def n_tokens(self) -> int:
@@ -101,9 +125,13 @@ class HubertTokenizer(nn.Module):
         Raises:
             ValueError: If a clip is empty, has another shape, or values that are no numbers.
         """
-        for audio in audios:
-            if audio.ndim != 1 or not len(audio) or not torch.isfinite(audio).all():
-                raise ValueError(f"a clip is {tuple(audio.shape)}; give (samples,) finite values, at least one.")
+        for i, audio in enumerate(audios):
+            if audio.ndim != 1 or not len(audio) or not audio.is_floating_point():
+                raise ValueError(
+                    f"clip {i} is {tuple(audio.shape)} {audio.dtype}; give (samples,) in [-1, 1], at least one sample."
+                )
+            if not torch.isfinite(audio).all():
+                raise ValueError(f"clip {i} holds values that are no numbers; check where the sound comes from.")
         tokens: dict[int, Tensor] = {}
         device = self.quantizer.centroids.device
         for length in sorted({len(audio) for audio in audios}):

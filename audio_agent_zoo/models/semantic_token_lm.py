@@ -91,10 +91,10 @@ class SemanticTokenLM(nn.Module):
 
     def __init__(self, base: Gemma2ForCausalLM, vocabulary: AudioVocabulary, lora: LoraSettings | None = None) -> None:
         super().__init__()
-        embedding = base.get_input_embeddings()
-        if embedding.weight.shape[0] != vocabulary.base_size:
+        embedding = torch.as_tensor(base.get_input_embeddings().weight)
+        if len(embedding) != vocabulary.base_size:
             raise ValueError(
-                f"the base has {embedding.weight.shape[0]} words, its tokenizer {vocabulary.base_size}; "
+                f"the base has {len(embedding)} words, its tokenizer {vocabulary.base_size}; "
                 "take both from one model, not resized."
             )
         self.vocabulary = vocabulary
@@ -105,12 +105,11 @@ class SemanticTokenLM(nn.Module):
         self.softcap = base.config.final_logit_softcapping
         self.embedding_scale = float(base.config.hidden_size**0.5)
         hidden = base.config.hidden_size
-        generator = torch.Generator().manual_seed(0)
-        # Around the mean of the words there are, as far apart as those are.
-        words = embedding.weight[: min(4096, len(embedding.weight))].detach().float().cpu()
-        if words.is_meta:
-            words = torch.zeros(2, hidden)
-        noise = torch.randn(vocabulary.n_new, hidden, generator=generator)
+        # Around the mean of the words there are, as far apart as those are; of meta tensors nothing is known.
+        known = torch.zeros(2, hidden, device="cpu") if embedding.is_meta else embedding[:4096].detach()
+        words = known.float().cpu()
+        generator = torch.Generator("cpu").manual_seed(0)
+        noise = torch.randn(vocabulary.n_new, hidden, generator=generator, device="cpu")
         self.rows = nn.Parameter(words.mean(0) + noise * words.std(0))
 
     @property
@@ -275,8 +274,12 @@ class SemanticTokenLM(nn.Module):
                 callback(step + 1, n_tokens - start)
         return torch.cat(written, dim=1)
 
-    def save_pretrained(self, folder: str | Path) -> None:
+    def save_pretrained(self, folder: str | Path, base_name: str = "") -> None:
         """Write tokenizer and PEFT adapter; stock PEFT loads it onto a base enlarged by the new words.
+
+        Args:
+            folder: Where to; created if need be.
+            base_name: Repository of the base. Where it lay on this machine is nobody else's business.
 
         Raises:
             ValueError: If the model has no low-rank weights.
@@ -293,15 +296,13 @@ class SemanticTokenLM(nn.Module):
         size = self.vocabulary.base_size
         config = replace(self.lora_config, trainable_token_indices=list(range(size, size + self.vocabulary.n_new)))
         config.inference_mode = True
-        config.base_model_name_or_path = (
-            self.base.config.name_or_path if "/" not in self.base.config.name_or_path[:1] else ""
-        )
+        config.base_model_name_or_path = base_name
         config.save_pretrained(str(folder))
         self.vocabulary.save_pretrained(folder)
 
     def save_base(self, folder: str | Path) -> None:
         """Write the base with its own weights, without adapter and new rows, and the tokenizer."""
-        base = self.peft.get_base_model() if self.peft is not None else self.base
+        base = self.base
         state = {
             name.replace(".base_layer", ""): value
             for name, value in base.state_dict().items()

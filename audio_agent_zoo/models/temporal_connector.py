@@ -22,7 +22,8 @@ class _ConvolutionBlock(nn.Module):
         # Masked before each convolution, so that padding is silence to its neighbours, as at a clip's edge.
         inner = self.first((self.norm(states) * mask).transpose(1, 2))
         inner = self.second(F.gelu(inner) * mask.transpose(1, 2)).transpose(1, 2)
-        return states + inner
+        out: Tensor = states + inner
+        return out
 
 
 class TemporalConnector(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers' bases are untyped

@@ -41,7 +41,7 @@ class VisualAdapter(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers
         centroid_rms: Root mean square of the centroids, which they are divided by.
 
     Raises:
-        ValueError: For unknown positions.
+        ValueError: For unknown positions, or centroids without size.
 
     Source: Audio-Agent, section 3.5, eq. (2)-(3).
     """
@@ -58,6 +58,8 @@ class VisualAdapter(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers
         super().__init__()
         if positions not in get_args(Positions):
             raise ValueError(f"positions is {positions!r}; choose one of {', '.join(get_args(Positions))}.")
+        if not centroid_rms > 0:
+            raise ValueError(f"centroid_rms is {centroid_rms}; give the centroids' root mean square, above 0.")
         self.image_proj = IPAdapterFullImageProjection(centroid_dim, cross_attention_dim)
         self.to_k_ip = nn.ModuleList([nn.Linear(cross_attention_dim, dim, bias=False) for dim in layer_dims])
         self.to_v_ip = nn.ModuleList([nn.Linear(cross_attention_dim, dim, bias=False) for dim in layer_dims])
@@ -72,9 +74,14 @@ class VisualAdapter(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers
             unet: The frozen base.
             centroids: `(n_centroids, centroid_dim)`.
             positions: How centroids tell their time.
+
+        Raises:
+            ValueError: If the centroids are all zero, or the UNet reads no text.
         """
         layers = [unet.get_submodule(name.removesuffix(".processor")) for name in _text_attentions(unet)]
-        adapter = cls(
+        if not layers:
+            raise ValueError("the UNet has no cross-attention; take one that reads text.")
+        adapter: VisualAdapter = cls(
             centroid_dim=int(centroids.shape[1]),
             cross_attention_dim=int(unet.config.cross_attention_dim),
             layer_dims=[int(layer.to_k.weight.shape[0]) for layer in layers],
@@ -116,7 +123,7 @@ class VisualAdapter(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers
 
     def timed(self, centroids: Tensor) -> Tensor:
         """Centroids `(batch, tokens, centroid_dim)` at unit size, with their time added if positions are sinusoidal."""
-        states = centroids / self.config.centroid_rms
+        states: Tensor = centroids / self.config.centroid_rms
         if self.config.positions != "sinusoidal":
             return states
         return states + time_encoding(states.shape[1], states.shape[2]).to(states)
@@ -136,14 +143,17 @@ class VisualAdapter(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers
         Args:
             centroids: `(batch, tokens, centroid_dim)`, the first token at the image's left edge.
             scale: Weight of the visual attention.
-            mask: `(batch, tokens)`, False where the sound is over.
+            mask: `(batch, tokens)`, False where the sound is over; whatever lies there is not read.
             dropped: `(batch,)`, True where the video is left out (guidance).
             window_s: Seconds the image spans.
             aspect: Width over height of the latent.
         """
-        states = self.timed(centroids.to(self.to_k_ip[0].weight.dtype))
+        states = self.timed(centroids.to(self.dtype))
+        if mask is not None:
+            # So that a row without any token says as much as one that is dropped.
+            states = states.masked_fill(~mask.unsqueeze(-1), 0.0)
         if dropped is not None:
-            states = torch.where(dropped.view(-1, 1, 1), torch.zeros_like(states), states)
+            states = states.masked_fill(dropped.view(-1, 1, 1), 0.0)
         relative = self.config.positions == "relative"
         return VisualCondition(
             states=self.image_proj(states),
@@ -176,32 +186,35 @@ class VisualAdapter(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers
         """Read a file of the "full" layout.
 
         Raises:
-            WeightsError: If it is of another layout.
+            WeightsError: If it is of another layout, or can't be read.
         """
-        state = load_file(str(path))
+        try:
+            state = load_file(str(path))
+        except Exception as error:  # safetensors' own kind, and what the disk may raise
+            raise WeightsError(f"{path} can't be read: {error}. Give an intact safetensors file.") from error
         keys = sorted((k for k in state if k.endswith("to_k_ip.weight")), key=lambda k: int(k.split(".")[1]))
         if not keys or "image_proj.proj.3.weight" not in state:
             raise WeightsError(
                 f"{path} is no IP-Adapter of the full layout: image_proj.proj.0 to 3, ip_adapter.N.to_k_ip."
             )
-        adapter = cls(
+        adapter: VisualAdapter = cls(
             centroid_dim=int(state["image_proj.proj.0.weight"].shape[1]),
             cross_attention_dim=int(state["image_proj.proj.3.weight"].shape[0]),
             layer_dims=[int(state[key].shape[0]) for key in keys],
             positions=positions,
             centroid_rms=centroid_rms,
         )
-        own = {ours: theirs for ours, theirs in _PROJECTION_KEYS.items()}
-        adapter.image_proj.load_state_dict(
-            {
-                f"{ours}.{kind}": state[f"image_proj.{theirs}.{kind}"]
-                for ours, theirs in own.items()
-                for kind in ("weight", "bias")
-            }
-        )
+        own = {}
+        for name in adapter.image_proj.state_dict():
+            layer, kind = name.rsplit(".", 1)
+            own[f"image_proj.{name}"] = f"image_proj.{_PROJECTION_KEYS[layer]}.{kind}"
         for i, key in enumerate(keys):
-            adapter.to_k_ip[i].weight.data.copy_(state[key])
-            adapter.to_v_ip[i].weight.data.copy_(state[key.replace("to_k_ip", "to_v_ip")])
+            own[f"to_k_ip.{i}.weight"], own[f"to_v_ip.{i}.weight"] = key, key.replace("to_k_ip", "to_v_ip")
+        if wrong := sorted(set(own.values()) ^ set(state)):
+            raise WeightsError(
+                f"{path} is no whole IP-Adapter of the full layout: missing or too many are {wrong[:3]}."
+            )
+        adapter.load_state_dict({ours: state[theirs] for ours, theirs in own.items()})
         return adapter
 
 

@@ -1,7 +1,7 @@
 """Decoupled cross-attention: the UNet's text attention, plus one over the centroids of the sound (eq. 2-3)."""
 
 from dataclasses import dataclass, field
-from math import sqrt
+from math import log, sqrt
 from typing import TYPE_CHECKING
 
 import torch
@@ -55,10 +55,11 @@ class VisualCondition:
         """Minus the distance in time between an image column and a token, in reaches of each head."""
         assert self.token_s is not None
         states = self.states
-        columns = max(1, round(sqrt(n_queries * self.aspect)))
+        # The UNet rounds odd sides up where it halves them, so that deep images have not quite this aspect.
+        wanted = sqrt(n_queries * self.aspect)
+        sides = [n for n in range(1, n_queries + 1) if n_queries % n == 0]
+        columns = min(sides, key=lambda n: abs(log(n / wanted)))
         rows = n_queries // columns
-        if rows * columns != n_queries:
-            raise ValueError(f"{n_queries} positions are no image of aspect {self.aspect:g}.")
         middle = (torch.arange(columns, device=states.device) + 0.5) / columns * self.window_s
         token = (torch.arange(states.shape[1], device=states.device) + 0.5) * self.token_s
         share = torch.arange(heads, device=states.device) / max(1, heads - 1)
@@ -109,8 +110,8 @@ class VisualCrossAttention:
         mixed = F.scaled_dot_product_attention(
             query, split(attn.to_k(source)), split(attn.to_v(source)), attn_mask=attention_mask
         )
-        states = visual.states.to(self.adapter.to_k_ip[self.index].weight.dtype)
-        key, value = split(self.adapter.to_k_ip[self.index](states)), split(self.adapter.to_v_ip[self.index](states))
+        key = split(self.adapter.to_k_ip[self.index](visual.states))
+        value = split(self.adapter.to_v_ip[self.index](visual.states))
         bias = visual.bias(n_queries, heads)
         if bias is not None:
             bias = bias.to(query.dtype)

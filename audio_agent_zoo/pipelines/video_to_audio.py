@@ -4,28 +4,34 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from audio_agent_zoo.hub import TEXT_TO_AUDIO, VIDEO_TO_AUDIO, resolve
+from audio_agent_zoo.hub import TEXT_TO_AUDIO, VIDEO_TO_AUDIO, push_folder, resolve
 from audio_agent_zoo.media import iter_frames, probe_video
+from audio_agent_zoo.models.frame_encoder import check_frames
 from audio_agent_zoo.models.semantic_token_lm import Sampling
-from audio_agent_zoo.pipelines.text_to_audio import TextToAudioPipeline
-from audio_agent_zoo.pipelines.text_to_audio_parts import TextToAudioParts
-from audio_agent_zoo.pipelines.video_to_audio_parts import VideoToAudioParts, base_folder
+from audio_agent_zoo.pipelines.picture_motion import PictureMotion, notes_on
+from audio_agent_zoo.pipelines.text_to_audio import TextToAudioOutput, TextToAudioPipeline
+from audio_agent_zoo.pipelines.text_to_audio_request import Request
+from audio_agent_zoo.pipelines.video_to_audio_parts import VideoToAudioParts, load_base
 from audio_agent_zoo.pipelines.visual_guide import VisualGuide
 from audio_agent_zoo.rates import FRAME_RATE, SEMANTIC_TOKEN_RATE, check_duration, n_semantic_tokens, n_video_frames
 
 Progress = Callable[[str, int, int], None]
 """Called as `(stage, done, in all)`; stages are "frames", "tokens" and "denoise"."""
 
-_STILL = 0.3
-"""Mean change from frame to frame, in grey levels of 255, below which nothing is said to move."""
+_ANY_SOUND = "sound"
+"""What the base is told where there is no caption."""
+
+_ARRAY_FRAMES = 64
+"""Frames of an array that are looked at together."""
 
 Frames = NDArray[np.uint8]
 
@@ -106,13 +112,12 @@ class VideoToAudioPipeline:
             GatedRepoError: If the language model's terms have not been accepted; the message lists the steps.
             WeightsError: If weights are missing, damaged, or without a video half.
         """
-        hub = {"cache_dir": cache_dir, "token": token, "local_files_only": local_files_only}
+        hub: dict[str, Any] = {"cache_dir": cache_dir, "token": token, "local_files_only": local_files_only}
         folder = resolve(path_or_repo, revision=revision, parts=(*TEXT_TO_AUDIO, *VIDEO_TO_AUDIO), **hub)
         local = Path(path_or_repo).expanduser().is_dir()
         name = folder.name if local else str(path_or_repo)
         parts = VideoToAudioParts.load(folder, dtype=dtype or torch.float32, hub=hub)
-        base = TextToAudioPipeline(TextToAudioParts.load(base_folder(folder, hub), name))
-        return cls(base, parts).to(device, dtype)
+        return cls(TextToAudioPipeline(load_base(folder, name, hub)), parts).to(device, dtype)
 
     @property
     def name(self) -> str:
@@ -125,9 +130,27 @@ class VideoToAudioPipeline:
         for network in self.parts.networks():
             network.to(self.base.device)
         if dtype is not None:
-            self.parts.lm.base.to(dtype)
-            self.parts.frame_encoder.clip.to(dtype)
+            for network in (self.parts.lm.base, self.parts.frame_encoder.clip):
+                nn.Module.to(network, dtype=dtype)
         return self
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write a published folder with both halves; parts that were taken from elsewhere are referred to.
+
+        Args:
+            folder: Where to; created if need be.
+        """
+        self.parts.save(Path(folder), self.base.parts)
+
+    def push_to_hub(self, repo: str, *, private: bool = False, token: str | None = None) -> str:
+        """Publish as a Hub repository in one commit; returns the commit's address.
+
+        Raises:
+            WeightsError: If the Hub refuses.
+        """
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return push_folder(folder, repo, private=private, token=token)
 
     @contextmanager
     def _timed(self, seconds: dict[str, float], stage: str) -> Iterator[None]:
@@ -150,23 +173,21 @@ class VideoToAudioPipeline:
         """
         pieces: Iterator[Frames]
         if isinstance(video, np.ndarray):
-            duration_s, pieces = len(video) / FRAME_RATE, iter([video])
+            check_frames(video)
+            duration_s = check_duration(len(video) / FRAME_RATE, "the length of the video")
+            pieces = (video[i : i + _ARRAY_FRAMES] for i in range(0, len(video), _ARRAY_FRAMES))
         else:
             info = probe_video(video)
             duration_s = check_duration(info.duration_s, f"the length of {video}")
             pieces = iter_frames(video, size=self.parts.frame_encoder.fitted_size(info.width, info.height))
-        vectors, last, change, total = list[Tensor](), None, 0.0, n_video_frames(duration_s)
-        done = 0
+        vectors, motion, done, total = list[Tensor](), PictureMotion(), 0, n_video_frames(duration_s)
         for piece in pieces:
             vectors.append(self.parts.frame_encoder.encode(piece))
-            grey = piece[:, ::2, ::2].mean(-1, dtype=np.float32)
-            if last is not None:
-                grey = np.concatenate([last, grey])
-            change = max(change, float(np.abs(np.diff(grey, axis=0)).mean((1, 2)).max(initial=0.0)))
-            last, done = grey[-1:], done + len(piece)
+            motion.look(piece)
+            done += len(piece)
             if callback is not None:
                 callback("frames", done, max(done, total))
-        return EncodedVideo(torch.cat(vectors), duration_s, change > _STILL)
+        return EncodedVideo(torch.cat(vectors), duration_s, motion.seen)
 
     @torch.inference_mode()
     def write_tokens(
@@ -250,7 +271,7 @@ class VideoToAudioPipeline:
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
         callback: Callable[[int, int], None] | None = None,
-    ) -> Any:
+    ) -> TextToAudioOutput:
         """Sound of semantic tokens, whoever wrote them: the adapter and the base alone.
 
         Args:
@@ -264,21 +285,20 @@ class VideoToAudioPipeline:
             guidance_scale: Guidance; the weights' own default when None.
             callback: Denoising steps done and in all.
 
-        Returns:
-            A `TextToAudioOutput`.
+        Raises:
+            ValueError: For unusable numbers, or lists of different lengths.
+            RenderError: If a sound comes out with values that are no numbers.
         """
-        scale = self.parts.video.visual_scale if visual_scale is None else visual_scale
-        if not (np.isfinite(scale) and scale >= 0):
-            raise ValueError(f"visual_scale is {visual_scale}; give a number from 0 on, such as 0.5.")
-        mel_rate = self.base.parts.mel_rate
+        if len(tokens) != len(captions):
+            raise ValueError(f"{len(tokens)} sounds have {len(captions)} captions; give one each.")
         guide = VisualGuide(
             self.parts.adapter,
             [self.parts.quantizer.lookup(one.to(self.base.device)).cpu() for one in tokens],
-            float(scale),
-            mel_rate,
+            self._scale(visual_scale),
+            self.base.parts.mel_rate,
         )
         return self.base(
-            [caption.strip() or "sound" for caption in captions],
+            [caption.strip() or _ANY_SOUND for caption in captions],
             list(durations_s),
             negative_prompt=negative_prompt,
             num_inference_steps=num_inference_steps,
@@ -288,10 +308,16 @@ class VideoToAudioPipeline:
             guide=guide,
         )
 
+    def _scale(self, visual_scale: float | None) -> float:
+        scale = self.parts.video.visual_scale if visual_scale is None else visual_scale
+        if not (np.isfinite(scale) and scale >= 0):
+            raise ValueError(f"visual_scale is {visual_scale}; give a number from 0 on, such as 0.5.")
+        return float(scale)
+
     def __call__(
         self,
         video: str | Path | Frames | Sequence[str | Path | Frames],
-        caption: str | Sequence[str] | None = None,
+        caption: str | Sequence[str | None] | None = None,
         *,
         visual_scale: float | None = None,
         seed: int | Sequence[int] = 0,
@@ -314,17 +340,28 @@ class VideoToAudioPipeline:
 
         Raises:
             MediaError: If a video can't be read.
-            ValueError: For unusable numbers, or lists of different lengths.
+            ValueError: For unusable numbers, lists of different lengths, or a video of more than 600 s.
             RenderError: If a sound comes out with values that are no numbers.
         """
         videos = [video] if isinstance(video, str | Path | np.ndarray) else list(video)
-        captions = [caption or ""] * len(videos) if isinstance(caption, str | None) else list(caption)
-        seeds = [seed] * len(videos) if isinstance(seed, int) else list(seed)
-        if not videos or len(captions) != len(videos) or len(seeds) != len(videos):
+        given = [caption] * len(videos) if isinstance(caption, str | None) else list(caption)
+        captions = [(one or "").strip() for one in given]
+        if not videos or len(captions) != len(videos):
             raise ValueError(
-                f"{len(videos)} videos, {len(captions)} captions and {len(seeds)} seeds are given; "
-                "give at least one video, and one of each per video."
+                f"{len(videos)} videos and {len(captions)} captions are given; give at least one video, "
+                "and one caption for all, one each, or none."
             )
+        # Refused before minutes are spent on frames and tokens.
+        scale, defaults = self._scale(visual_scale), self.base.parts.generation
+        seeds = Request.checked(
+            [one or _ANY_SOUND for one in captions],
+            1.0,
+            negative_prompt,
+            seed,
+            steps=defaults.num_inference_steps if num_inference_steps is None else num_inference_steps,
+            guidance=defaults.guidance_scale if guidance_scale is None else guidance_scale,
+            most_steps=int(self.base.scheduler.config.num_train_timesteps),
+        ).seeds
         seconds: dict[str, float] = {}
         with self._timed(seconds, "frames"):
             encoded = [self.encode_video(one, callback) for one in videos]
@@ -334,7 +371,7 @@ class VideoToAudioPipeline:
             tokens,
             captions,
             [one.duration_s for one in encoded],
-            visual_scale=visual_scale,
+            visual_scale=scale,
             seeds=seeds,
             negative_prompt=negative_prompt,
             num_inference_steps=num_inference_steps,
@@ -347,19 +384,6 @@ class VideoToAudioPipeline:
             made.sample_rate,
             [one.numpy() for one in tokens],
             made.seeds,
-            _notes(encoded, captions),
+            notes_on([one.moves for one in encoded], captions),
             seconds,
         )
-
-
-def _notes(videos: Sequence[EncodedVideo], captions: Sequence[str]) -> tuple[str, ...]:
-    notes = []
-    for i, (video, caption) in enumerate(zip(videos, captions, strict=True)):
-        which = f"video {i + 1}: " if len(videos) > 1 else ""
-        if not video.moves and caption.strip():
-            notes.append(f"{which}nothing moves in the picture; the sound follows the caption, its times are a guess.")
-        elif not video.moves:
-            notes.append(f"{which}nothing moves in the picture and there is no caption; the sound is a guess.")
-        elif not caption.strip():
-            notes.append(f"{which}there is no caption; what sounds is guessed from the picture.")
-    return tuple(notes)

@@ -1,13 +1,16 @@
 """The networks of the video half, found, loaded and checked against one another."""
 
 import logging
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from diffusers.utils import logging as diffusers_logging
+from torch import nn
 from transformers import Gemma2ForCausalLM
+from transformers.utils import logging as transformers_logging
 
 from audio_agent_zoo.errors import WeightsError
 from audio_agent_zoo.hub import (
@@ -26,9 +29,13 @@ from audio_agent_zoo.models.semantic_quantizer import SemanticQuantizer
 from audio_agent_zoo.models.semantic_token_lm import SemanticTokenLM
 from audio_agent_zoo.models.temporal_connector import TemporalConnector
 from audio_agent_zoo.models.visual_adapter import VisualAdapter
-from audio_agent_zoo.published import CONFIG_NAME, PublishedConfig, VideoGeneration
+from audio_agent_zoo.pipelines.text_to_audio_parts import TextToAudioParts
+from audio_agent_zoo.published import CONFIG_NAME, Base, PublishedConfig, VideoGeneration
 
-logger = logging.getLogger(__name__)
+Network = TypeVar("Network", bound=nn.Module)
+
+_BASE = "text_to_audio"
+"""What a config calls the place of a text-to-audio base that the folder does not hold."""
 
 
 @dataclass
@@ -42,6 +49,7 @@ class VideoToAudioParts:
         quantizer: Tokens to centroids.
         adapter: Centroids to keys and values of the UNet.
         video: Sampling defaults.
+        bases: Parts that were taken from elsewhere -> where from; saving refers to them, too.
 
     Raises:
         WeightsError: If the parts do not fit one another.
@@ -53,6 +61,7 @@ class VideoToAudioParts:
     quantizer: SemanticQuantizer
     adapter: VisualAdapter
     video: VideoGeneration
+    bases: dict[str, Base] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse parts of different models, before they fail in the middle of a render."""
@@ -92,74 +101,125 @@ class VideoToAudioParts:
         config.check(folder, VIDEO_TO_AUDIO)
         video = config.video
 
-        def place(part: str) -> Path:
-            base = config.bases.get(part)
-            if (folder / part).is_dir() or base is None:
-                return folder / part
-            found = resolve(base.repo, revision=base.revision or None, parts=("*",), **(hub or {}))
-            # The base may be another published folder, or a model that is nothing but this part.
-            return found / part if (found / part).is_dir() else found
+        def own(kind: Any, part: str) -> Any:
+            return _loaded(lambda: _whole(kind, _place(folder, part, config, hub)), folder, part).eval()
 
-        quantizer: SemanticQuantizer = _loaded(
-            lambda: SemanticQuantizer.from_pretrained(place(SEMANTIC_QUANTIZER), local_files_only=True),
-            folder,
-            SEMANTIC_QUANTIZER,
-        )
+        quantizer: SemanticQuantizer = own(SemanticQuantizer, SEMANTIC_QUANTIZER)
         base: Gemma2ForCausalLM = _loaded(
-            lambda: Gemma2ForCausalLM.from_pretrained(place(LANGUAGE_MODEL), dtype=dtype, local_files_only=True),
+            lambda: _whole(Gemma2ForCausalLM, _place(folder, LANGUAGE_MODEL, config, hub), dtype=dtype),
             folder,
             LANGUAGE_MODEL,
         )
+        adapted = _place(folder, SEMANTIC_TOKEN_LM, config, hub)
         n_audio = int(quantizer.config.n_centroids)
+        seen = _place(folder, FRAME_ENCODER, config, hub)
         return cls(
             frame_encoder=_loaded(
                 lambda: FrameEncoder.from_pretrained(
-                    place(FRAME_ENCODER),
+                    seen,
                     pooling=video.frame_pooling,  # type: ignore[arg-type]  # checked there
                     dtype=dtype,
                 ),
                 folder,
                 FRAME_ENCODER,
             ),
-            connector=_loaded(
-                lambda: TemporalConnector.from_pretrained(folder, subfolder=TEMPORAL_CONNECTOR, local_files_only=True),
-                folder,
-                TEMPORAL_CONNECTOR,
-            ).eval(),
+            connector=own(TemporalConnector, TEMPORAL_CONNECTOR),
             lm=_loaded(
-                lambda: SemanticTokenLM.from_pretrained(folder / SEMANTIC_TOKEN_LM, base, n_audio),
+                lambda: SemanticTokenLM.from_pretrained(adapted, base, n_audio),
                 folder,
                 SEMANTIC_TOKEN_LM,
             ),
             quantizer=quantizer,
-            adapter=_loaded(
-                lambda: VisualAdapter.from_pretrained(folder, subfolder=VISUAL_ADAPTER, local_files_only=True),
-                folder,
-                VISUAL_ADAPTER,
-            ).eval(),
+            adapter=own(VisualAdapter, VISUAL_ADAPTER),
             video=video,
+            bases={part: place for part, place in config.bases.items() if not (folder / part).is_dir()},
         )
 
-    def networks(self) -> list[torch.nn.Module]:
+    def save(self, folder: Path, base: TextToAudioParts) -> None:
+        """Write a published folder with both halves; parts that were taken from elsewhere are referred to.
+
+        HuBERT, which only training and evaluation hear with, is no part of a pipeline and stays where it is.
+
+        Args:
+            folder: Where to; created if need be, and completed if other parts are in it.
+            base: The text-to-audio base.
+        """
+        if _BASE not in self.bases:
+            base.save(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        # Last written, so that a save cut off leaves no folder that looks whole.
+        (folder / CONFIG_NAME).unlink(missing_ok=True)
+        writers = {
+            FRAME_ENCODER: self.frame_encoder.save_pretrained,
+            TEMPORAL_CONNECTOR: self.connector.save_pretrained,
+            LANGUAGE_MODEL: self.lm.save_base,
+            SEMANTIC_TOKEN_LM: self.lm.save_pretrained,
+            SEMANTIC_QUANTIZER: self.quantizer.save_pretrained,
+            VISUAL_ADAPTER: self.adapter.save_pretrained,
+        }
+        for part, write in writers.items():
+            if part not in self.bases:
+                write(folder / part)
+        PublishedConfig(
+            name=base.name,
+            license=base.license,
+            mel=base.mel.to_dict(),
+            generation=base.generation,
+            video=replace(self.video, frame_pooling=self.frame_encoder.pooling),
+            bases=self.bases,
+        ).write(folder)
+
+    def networks(self) -> list[nn.Module]:
         """Every network."""
         return [self.frame_encoder, self.connector, self.lm, self.quantizer, self.adapter]
 
 
-def base_folder(folder: Path, hub: dict[str, Any] | None = None) -> Path:
-    """Where the text-to-audio base of a published folder lies: in it, or where it refers to."""
+def load_base(folder: Path, name: str, hub: dict[str, Any] | None = None) -> TextToAudioParts:
+    """The text-to-audio base of a published folder: the one in it, or the one it refers to.
+
+    Args:
+        folder: Published folder.
+        name: What the weights are called, where they don't say so themselves.
+        hub: `token`, `cache_dir` and `local_files_only` for a base that the folder only refers to.
+
+    Raises:
+        WeightsError: If a part is missing, damaged, incomplete or of a later format.
+    """
     config = PublishedConfig.read(folder)
-    base = config.bases.get("text_to_audio") if config else None
-    held = any(fnmatchcase(path.name, pattern) for path in folder.iterdir() for pattern in ("unet", "vae"))
-    if held or base is None:
-        return folder
-    return resolve(base.repo, revision=base.revision or None, parts=TEXT_TO_AUDIO, **(hub or {}))
+    base = config.bases.get(_BASE) if config else None
+    if config is None or base is None or (folder / "unet").is_dir():
+        return TextToAudioParts.load(folder, name)
+    found = resolve(base.repo, revision=base.revision or None, parts=TEXT_TO_AUDIO, **(hub or {}))
+    # Sampled as it likes best, under the name and terms of what was made of it.
+    return replace(TextToAudioParts.load(found, base.repo), name=config.name, license=config.license)
 
 
-def _loaded(load: Any, folder: Path, part: str) -> Any:
-    from transformers.utils import logging as transformers_logging
+def _place(folder: Path, part: str, config: PublishedConfig, hub: dict[str, Any] | None) -> Path:
+    """Where a part lies."""
+    if (folder / part).is_dir():
+        return folder / part
+    base = config.bases.get(part)
+    if base is None:
+        raise WeightsError(f"{folder} has no {part}, and {CONFIG_NAME} names none elsewhere; download it again.")
+    found = resolve(base.repo, revision=base.revision or None, parts=("*",), **(hub or {}))
+    # The base may be another published folder, or a model that is nothing but this part.
+    return found / part if (found / part).is_dir() else found
 
-    level = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
+
+def _whole(kind: Any, place: Path, **arguments: Any) -> Any:
+    """Load a model of diffusers or transformers and insist that every weight is there."""
+    model, report = kind.from_pretrained(place, local_files_only=True, output_loading_info=True, **arguments)
+    kinds = ("missing_keys", "unexpected_keys", "mismatched_keys")
+    if problems := {key: sorted(map(str, report[key]))[:3] for key in kinds if report.get(key)}:
+        raise WeightsError(f"{place} does not fit its config: {problems}. Download it again.")
+    return model
+
+
+def _loaded(load: Callable[[], Network], folder: Path, part: str) -> Network:
+    levels = transformers_logging.get_verbosity(), diffusers_logging.get_verbosity()
+    # What they say about weights that are missing or too many, we say as an error.
+    transformers_logging.set_verbosity(logging.CRITICAL)
+    diffusers_logging.set_verbosity(logging.CRITICAL)
     try:
         model = load()
     except WeightsError:
@@ -170,8 +230,9 @@ def _loaded(load: Any, folder: Path, part: str) -> Any:
             f"{part} of {folder} can't be loaded: {lines[0]}. The file is missing or damaged; download it again."
         ) from error
     finally:
-        transformers_logging.set_verbosity(level)
-    for name, parameter in model.named_parameters():
-        if not parameter.is_meta and not torch.isfinite(parameter).all():
+        transformers_logging.set_verbosity(levels[0])
+        diffusers_logging.set_verbosity(levels[1])
+    for name, values in [*model.named_parameters(), *model.named_buffers()]:
+        if not values.is_meta and not torch.isfinite(values).all():
             raise WeightsError(f"{part} of {folder} holds values that are no numbers in {name}; download it again.")
     return model

@@ -1,6 +1,7 @@
 """What a video tells the UNet: the centroids that sound in the stretch of each image."""
 
 from collections.abc import Sequence
+from math import ceil
 from typing import Any
 
 import torch
@@ -27,10 +28,12 @@ class VisualGuide:
 
     def unet_arguments(self, windows: Sequence[Window], aspect: float, guided: bool) -> dict[str, Any]:
         """The visual condition of images of one width; the empty half of the batch sees none."""
+        if self.scale == 0:
+            return {}
         width = windows[0].width
-        n_tokens = round(width / self.columns_per_token)
+        n_tokens = ceil(width / self.columns_per_token)
         dim = self.centroids[0].shape[1]
-        device = self.adapter.to_k_ip[0].weight.device
+        device = self.adapter.device
         states, mask = torch.zeros(len(windows), n_tokens, dim), torch.zeros(len(windows), n_tokens, dtype=torch.bool)
         for row, window in enumerate(windows):
             first = round(window.start / self.columns_per_token)

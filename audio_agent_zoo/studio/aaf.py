@@ -19,13 +19,18 @@ _GAIN, _PAN, _DISSOLVE = (
     "9d2ea893-0968-11d3-8a38-0050040ef7d2",
     "0c3bea41-fc05-11d2-8a29-0050040ef7d2",
 )
-_AMPLITUDE_PARAMETER, _PAN_PARAMETER = (
+_AMPLITUDE, _SIDE = (
     "e4962321-2267-11d3-8a4c-0050040ef7d2",
     "e4962322-2267-11d3-8a4c-0050040ef7d2",
 )
 
 
-def _library() -> Any:
+def aaf_library() -> Any:
+    """The library that writes AAF.
+
+    Raises:
+        ImportError: If pyaaf2 is not installed; the message has the pip line.
+    """
     try:
         return import_module("aaf2")  # it has no types for a checker
     except ImportError as error:
@@ -34,7 +39,7 @@ def _library() -> Any:
         ) from error
 
 
-def write_aaf(path: Path, items: Sequence[Item], *, name: str, frame_rate: float, start_hour: int = 0) -> None:
+def write_aaf(path: Path, items: Sequence[Item], *, title: str, frame_rate: float, start_hour: int = 0) -> None:
     """Write an AAF file that holds every item's whole file as 24-bit PCM, and the timeline over them.
 
     One track per item, counted in samples. Level and pan are gain and pan operations around the clip, fades
@@ -44,7 +49,7 @@ def write_aaf(path: Path, items: Sequence[Item], *, name: str, frame_rate: float
     Args:
         path: File to write, in the folder that the files of the items are relative to.
         items: Items in the order of their tracks.
-        name: Name of the composition.
+        title: Name of the composition.
         frame_rate: Frames per second of the timecode.
         start_hour: Hour the timecode begins with.
 
@@ -54,13 +59,10 @@ def write_aaf(path: Path, items: Sequence[Item], *, name: str, frame_rate: float
     """
     import soundfile
 
-    aaf2 = _library()
+    aaf2 = aaf_library()
     with TemporaryDirectory() as folder, aaf2.open(str(path), "w") as file:
-        _define_operations(file)
-        composition = file.create.CompositionMob(name)
-        composition.usage = "Usage_TopLevel"
-        file.content.mobs.append(composition)
-        _add_timecode(file, composition, frame_rate, start_hour)
+        timeline = _Timeline(file, title)
+        timeline.add_timecode(frame_rate, start_hour)
         for number, item in enumerate(one for one in items if not one.step.muted):
             audio, _ = soundfile.read(path.parent / item.file, dtype="float32", always_2d=True)
             channels = audio.T
@@ -69,71 +71,80 @@ def write_aaf(path: Path, items: Sequence[Item], *, name: str, frame_rate: float
                 # PCM ends at full scale, so what is above it is stored lower and brought back by the gain.
                 scale = max(1.0, float(np.max(np.abs(channel), initial=0.0)))
                 write_audio(wav, channel / np.float32(scale), item.sample_rate, subtype="PCM_24")
-                pan = item.pan if len(channels) == 1 else (-1.0, 1.0)[side]
-                _add_track(file, composition, wav, item, item.level * scale, pan)
+                is_mono = len(channels) == 1
+                name = item.name if is_mono else f"{item.name} {'LR'[side]}"
+                timeline.add_track(wav, name, item, item.level * scale, item.pan if is_mono else 2.0 * side - 1)
                 wav.unlink()
 
 
-def _define_operations(file: Any) -> None:
-    dictionary, create = file.dictionary, file.create
-    for identifier, name in ((_AMPLITUDE_PARAMETER, "Amplitude"), (_PAN_PARAMETER, "Pan")):
-        dictionary.register_def(create.ParameterDef(identifier, name, "", dictionary.lookup_typedef("Rational")))
-    for identifier, name, n_inputs in ((_GAIN, "Mono Audio Gain", 1), (_PAN, "Mono Audio Pan", 1)):
-        operation = create.OperationDef(identifier, name, "")
-        operation["NumberInputs"].value = n_inputs
-        operation.media_kind = "sound"
-        dictionary.register_def(operation)
-    dissolve = create.OperationDef(_DISSOLVE, "Mono Audio Dissolve", "")
-    dissolve["NumberInputs"].value = 2
-    dissolve.media_kind = "sound"
-    dictionary.register_def(dissolve)
+class _Timeline:
+    """A composition that grows track by track, with the operations it is made of."""
 
+    def __init__(self, file: Any, title: str) -> None:
+        self._create, self._mobs = file.create, file.content.mobs
+        self._composition = self._create.CompositionMob(title)
+        self._composition.usage = "Usage_TopLevel"
+        self._mobs.append(self._composition)
+        self._amplitude = self._parameter(file, _AMPLITUDE, "Amplitude")
+        self._side = self._parameter(file, _SIDE, "Pan")
+        self._gain = self._operation(file, _GAIN, "Mono Audio Gain", 1, self._amplitude)
+        self._pan = self._operation(file, _PAN, "Mono Audio Pan", 1, self._side)
+        self._dissolve = self._operation(file, _DISSOLVE, "Mono Audio Dissolve", 2)
 
-def _add_timecode(file: Any, composition: Any, frame_rate: float, start_hour: int) -> None:
-    slot = composition.create_timeline_slot(edit_rate=str(Fraction(frame_rate).limit_denominator(1001)))
-    slot.name = "timecode"
-    timecode = file.create.Timecode(fps=round(frame_rate), drop=dropped_labels(frame_rate) > 0)
-    timecode.start = first_frame(frame_rate, start_hour)
-    slot.segment = timecode
+    def _parameter(self, file: Any, identifier: str, name: str) -> Any:
+        parameter = self._create.ParameterDef(identifier, name, "", file.dictionary.lookup_typedef("Rational"))
+        file.dictionary.register_def(parameter)
+        return parameter
 
+    def _operation(self, file: Any, identifier: str, name: str, n_inputs: int, *parameters: Any) -> Any:
+        operation = self._create.OperationDef(identifier, name, "")
+        operation.number_inputs, operation.media_kind = n_inputs, "sound"
+        file.dictionary.register_def(operation)
+        operation.parameters.extend(parameters)
+        return operation
 
-def _around(file: Any, segment: Any, operation: str, parameter: str, value: float) -> Any:
-    """An operation with one constant parameter around a segment."""
-    group = file.create.OperationGroup(operation, segment.length, "sound")
-    group.segments.append(segment)
-    constant = file.create.ConstantValue(parameter, str(Fraction(value).limit_denominator(1_000_000)))
-    group.parameters.append(constant)
-    return group
+    def add_timecode(self, frame_rate: float, start_hour: int) -> None:
+        """Say which frame the first one is."""
+        slot = self._composition.create_timeline_slot(edit_rate=str(Fraction(frame_rate).limit_denominator(1001)))
+        slot.name = "timecode"
+        slot.segment = self._create.Timecode(fps=round(frame_rate), drop=dropped_labels(frame_rate) > 0)
+        slot.segment.start = first_frame(frame_rate, start_hour)
 
+    def add_track(self, wav: Path, name: str, item: Item, level: float, pan: float | None) -> None:
+        """Store a file and lay the item's piece of it on a track of its own."""
+        source = self._create.MasterMob(name)
+        self._mobs.append(source)
+        essence = source.import_audio_essence(str(wav), item.sample_rate)
+        clip = source.create_source_clip(
+            essence.slot_id, start=item.source_offset, length=item.length, media_kind="sound"
+        )
+        piece = self._around(clip, self._gain, self._amplitude, level)
+        if pan is not None:
+            piece = self._around(piece, self._pan, self._side, (pan + 1) / 2)
+        slot = self._composition.create_timeline_slot(edit_rate=item.sample_rate)
+        slot.name = name
+        slot.segment = self._create.Sequence("sound", item.start + item.length)
+        parts = slot.segment.components
+        # A dissolve lies over the end of one part and the beginning of the next; both must be as long as it.
+        if item.start + item.fade_in:
+            parts.append(self._create.Filler("sound", item.start + item.fade_in))
+        if item.fade_in:
+            parts.append(self._transition(item.fade_in))
+        parts.append(piece)
+        if item.fade_out:
+            parts.append(self._transition(item.fade_out))
+            parts.append(self._create.Filler("sound", item.fade_out))
 
-def _add_track(file: Any, composition: Any, wav: Path, item: Item, level: float, pan: float | None) -> None:
-    rate = item.sample_rate
-    source = file.create.MasterMob(item.name)
-    file.content.mobs.append(source)
-    essence = source.import_audio_essence(str(wav), rate)
-    clip = source.create_source_clip(essence.slot_id, start=item.source_offset, length=item.length, media_kind="sound")
-    segment = _around(file, clip, _GAIN, _AMPLITUDE_PARAMETER, level)
-    if pan is not None:
-        segment = _around(file, segment, _PAN, _PAN_PARAMETER, (pan + 1) / 2)
-    slot = composition.create_timeline_slot(edit_rate=rate)
-    slot.name = item.name
-    sequence = file.create.Sequence("sound")
-    slot.segment = sequence
-    # A dissolve lies over the end of one piece and the beginning of the next, which both must hold it.
-    before = item.start + item.fade_in
-    if before:
-        sequence.components.append(file.create.Filler("sound", before))
-    if item.fade_in:
-        sequence.components.append(_dissolve(file, item.fade_in))
-    sequence.components.append(segment)
-    if item.fade_out:
-        sequence.components.append(_dissolve(file, item.fade_out))
-        sequence.components.append(file.create.Filler("sound", item.fade_out))
-    sequence.length = item.start + item.length
+    def _around(self, segment: Any, operation: Any, parameter: Any, value: float) -> Any:
+        """An operation with one constant parameter around a segment."""
+        group = self._create.OperationGroup(operation, segment.length, "sound")
+        group.segments.append(segment)
+        fraction = str(Fraction(value).limit_denominator(1_000_000))
+        group.parameters.append(self._create.ConstantValue(parameter, fraction))
+        return group
 
-
-def _dissolve(file: Any, length: int) -> Any:
-    transition = file.create.Transition("sound", length)
-    transition["OperationGroup"].value = file.create.OperationGroup(_DISSOLVE, length, "sound")
-    transition.cutpoint = length // 2
-    return transition
+    def _transition(self, length: int) -> Any:
+        transition = self._create.Transition("sound", length)
+        transition["OperationGroup"].value = self._create.OperationGroup(self._dissolve, length, "sound")
+        transition.cutpoint = length // 2
+        return transition

@@ -19,7 +19,7 @@ from audio_agent_zoo.studio.export_folder import REPORT, checksums
 from audio_agent_zoo.studio.export_project import ExportProject
 from audio_agent_zoo.studio.master import Delivery, Master, at_rate, make_master, on_24_bit_grid
 from audio_agent_zoo.studio.otio import otio_timeline
-from audio_agent_zoo.studio.provenance import provenance_record
+from audio_agent_zoo.studio.provenance import provenance_record, without_paths
 from audio_agent_zoo.studio.reaper import reaper_project
 from audio_agent_zoo.studio.timeline_items import Item, item_of_render, item_of_stem, unmuted_stem
 
@@ -40,6 +40,7 @@ class Bundle:
 
     def __init__(self, project: ExportProject, wanted: frozenset[str], delivery: Delivery, folder: Path) -> None:
         self.project, self.wanted, self.delivery, self.folder = project, wanted, delivery, folder
+        self.given = without_paths(dict(project.provenance))
         self.notes: list[str] = []
         self.length = n_samples(project.plan.duration_s, delivery.sample_rate)
         info = probe_video(project.video) if project.video is not None else None
@@ -66,15 +67,15 @@ class Bundle:
             text = cue_sheet(
                 plan,
                 files=files,
-                seeds=self.project.provenance.get("seeds", {}),
-                model=self.project.provenance.get("weights", ""),
-                license=self.project.provenance.get("license", ""),
+                seeds=self.given.get("seeds", {}),
+                model=self.given.get("weights", ""),
+                license=self.given.get("license", ""),
                 frame_rate=self.frame_rate,
                 start_hour=delivery.start_hour,
             )
             self._write_text("cues.csv", "\ufeff" + text)  # the mark by which Excel knows UTF-8
         self._write_text("plan.json", plan.to_json() + "\n")
-        self._write_json("provenance.json", provenance_record(plan, self.project.provenance))
+        self._write_json("provenance.json", provenance_record(plan, self.given))
         self._write_json(REPORT, self._report(master, items))
 
     def _write_steps(self) -> tuple[list[Item], dict[str, str], NDArray[np.float64]]:
@@ -162,9 +163,9 @@ class Bundle:
             )
             self._write_text("timeline.otio", text)
         if "aaf" in self.wanted:
-            name = clean_text(plan.request)[:80] or "timeline"
+            title = clean_text(plan.request)[:80] or "timeline"
             path = self.folder / "timeline.aaf"
-            write_aaf(path, items, name=name, frame_rate=self.frame_rate, start_hour=delivery.start_hour)
+            write_aaf(path, items, title=title, frame_rate=self.frame_rate, start_hour=delivery.start_hour)
 
     def _report(self, master: Master, items: list[Item]) -> dict[str, Any]:
         delivery = self.delivery

@@ -3,10 +3,12 @@
 from collections.abc import Collection
 from pathlib import Path
 
+from audio_agent_zoo.studio.aaf import aaf_library
 from audio_agent_zoo.studio.export_bundle import Bundle
 from audio_agent_zoo.studio.export_folder import checksums, publish, staged, write_zip
 from audio_agent_zoo.studio.export_project import ExportProject, check_project
 from audio_agent_zoo.studio.master import Delivery
+from audio_agent_zoo.studio.otio import otio_library
 
 __all__ = ["DEFAULT_FORMATS", "FORMATS", "Delivery", "ExportProject", "export"]
 
@@ -54,17 +56,20 @@ def export(
     """
     if formats is None:
         formats = (*DEFAULT_FORMATS, "video") if project.video else DEFAULT_FORMATS
-    if isinstance(formats, str) or (unknown := sorted(set(formats) - set(FORMATS))):
-        raise ValueError(
-            f"formats has {formats if isinstance(formats, str) else unknown}; choose {', '.join(FORMATS)}."
-        )
-    if "video" in formats and project.video is None:
+    wanted = frozenset([formats] if isinstance(formats, str) else formats)
+    if unknown := sorted(wanted - set(FORMATS)):
+        raise ValueError(f"formats has {', '.join(unknown)}; choose among {', '.join(FORMATS)}.")
+    if "video" in wanted and project.video is None:
         raise ValueError("the format video needs one; give ExportProject(video=...), or leave it out.")
+    if "otio" in wanted:
+        otio_library()
+    if "aaf" in wanted:
+        aaf_library()
     check_project(project)
     with staged(Path(folder)) as staging:
-        Bundle(project, frozenset(formats), delivery or Delivery(), staging).write()
+        Bundle(project, wanted, delivery or Delivery(), staging).write()
         names = list(checksums(staging))
-        if "zip" in formats:
+        if "zip" in wanted:
             write_zip(staging, _ZIP, names)
             names.append(_ZIP)
         publish(staging, Path(folder), names)

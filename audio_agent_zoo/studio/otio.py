@@ -12,7 +12,12 @@ METADATA_KEY = "audio_agent_zoo"
 """Under this key lies what OpenTimelineIO itself has no words for."""
 
 
-def _library() -> Any:
+def otio_library() -> Any:
+    """The library that writes OpenTimelineIO.
+
+    Raises:
+        ImportError: If it is not installed; the message has the pip line.
+    """
     try:
         return import_module("opentimelineio")  # it has no types for a checker
     except ImportError as error:
@@ -87,7 +92,7 @@ def otio_timeline(
     Raises:
         ImportError: If OpenTimelineIO is not installed; the message has the pip line.
     """
-    otio = _library()
+    otio = otio_library()
 
     def span(length: int, rate: float) -> Any:
         return otio.opentime.TimeRange(otio.opentime.RationalTime(0, rate), otio.opentime.RationalTime(length, rate))

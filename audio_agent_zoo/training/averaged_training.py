@@ -33,7 +33,7 @@ class AveragedTraining(LightningModule):
         """Begin the average where training begins; call it once the parts are built."""
         self.average = EMAModel(list(self.trained().values()), decay=self.decay, use_ema_warmup=True, power=0.75)
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:  # type: ignore[override]
         """The trained weights alone."""
         return {name: parameter.detach() for name, parameter in self.trained().items()}
 

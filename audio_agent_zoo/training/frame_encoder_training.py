@@ -103,7 +103,8 @@ class FrameEncoderTraining(LightningModule):
         """Class, contact and sounding of a run of frames."""
         class_loss, contact, sounding, accuracy = self._terms(batch)
         self.log_dict({"train/class": class_loss, "train/contact": contact, "train/accuracy": accuracy}, prog_bar=True)
-        return class_loss + self.hparams["contact_weight"] * (contact + 0.5 * sounding)
+        loss: Tensor = class_loss + self.hparams["contact_weight"] * (contact + 0.5 * sounding)
+        return loss
 
     def validation_step(self, batch: SceneItem, batch_idx: int) -> None:
         """The same of whole videos."""

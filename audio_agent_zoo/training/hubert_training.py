@@ -132,7 +132,8 @@ class HubertTraining(LightningModule):
         """Units at every instant, masked ones above all, and the class."""
         units, named, right, _ = self._losses(batch, masked=True)
         self.log_dict({"train/units": units, "train/class": named, "train/accuracy": right}, prog_bar=True)
-        return units + self.hparams["class_weight"] * named
+        loss: Tensor = units + self.hparams["class_weight"] * named
+        return loss
 
     def validation_step(self, batch: ClipItem, batch_idx: int) -> None:
         """The same without masks."""

@@ -129,7 +129,8 @@ class SemanticTokenTraining(AveragedTraining):
                 token_aligned=h["token_aligned"],
                 n_blocks=h["connector_blocks"],
             )
-            self.connector.match_scale(base.get_input_embeddings().weight * self.lm.embedding_scale)
+            words = torch.as_tensor(base.get_input_embeddings().weight)
+            self.connector.match_scale(words * self.lm.embedding_scale)
         else:
             self.connector = TemporalConnector.from_pretrained(start, subfolder=TEMPORAL_CONNECTOR)
         self.frame_std = float(frames.std())
@@ -152,8 +153,9 @@ class SemanticTokenTraining(AveragedTraining):
         video = self.connector(frames, tokens.shape[1])
         weight = 1 + (self.hparams["change_weight"] - 1) * (tokens != tokens.roll(1, 1)).float()
         window = self.hparams["window_tokens"]
-        if noisy and window is not None and window < tokens.shape[1]:
-            start = int(torch.randint(0, tokens.shape[1] - window + 1, ()).item())
+        if window is not None and window < tokens.shape[1]:
+            room = tokens.shape[1] - window
+            start = int(torch.randint(0, room + 1, ()).item()) if noisy else room // 2
             tokens, weight = tokens[:, start : start + window], weight[:, start : start + window]
             heard = None if heard is None else heard[:, start : start + window]
             video = self.connector.stretch(video, start, window)
@@ -194,7 +196,8 @@ class SemanticTokenTraining(AveragedTraining):
         if not already:
             self.on_validation_start()
         self.connector.save_pretrained(folder / TEMPORAL_CONNECTOR, **kwargs)
-        self.lm.save_pretrained(folder / SEMANTIC_TOKEN_LM)
+        base = self.hparams["base"]
+        self.lm.save_pretrained(folder / SEMANTIC_TOKEN_LM, "" if base is None or Path(base).exists() else base)
         if self.hparams["train_base"]:
             self.lm.save_base(folder / LANGUAGE_MODEL)
         if not already:

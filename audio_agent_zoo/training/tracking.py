@@ -25,14 +25,19 @@ from audio_agent_zoo.training.visual_adapter_training import VisualAdapterTraini
 
 
 class TrackTraining(Callback):
-    """Log gradient norm, steps per second and, on a GPU, the peak of its memory."""
+    """Log gradient norm, steps per second and, on a GPU, the peak of its memory.
 
-    def __init__(self) -> None:
+    Args:
+        every_n_steps: How often.
+    """
+
+    def __init__(self, every_n_steps: int = 25) -> None:
+        self.every_n_steps = max(1, every_n_steps)
         self._last: tuple[int, float] | None = None
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """The norm before clipping."""
-        if trainer.global_step % max(1, trainer.log_every_n_steps):
+        if trainer.global_step % self.every_n_steps:
             return
         grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         if grads:
@@ -43,7 +48,7 @@ class TrackTraining(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Speed since the last time it was logged."""
-        if trainer.global_step % max(1, trainer.log_every_n_steps):
+        if trainer.global_step % self.every_n_steps:
             return
         now = perf_counter()
         if self._last is not None and trainer.global_step > self._last[0]:

@@ -120,7 +120,8 @@ class VisualAdapterTraining(AveragedTraining):
         if h["min_snr_gamma"] is not None:
             snr = compute_snr(self.noise, steps)
             error = error * snr.clamp(max=h["min_snr_gamma"]) / (snr + 1 if velocity else snr)
-        return error.mean()
+        loss: Tensor = error.mean()
+        return loss
 
     def training_step(self, batch: FeatureBatch, batch_idx: int) -> Tensor:
         """Diffusion loss at random noise levels."""

@@ -1,0 +1,373 @@
+"""Exports as a whole: what the files hold, and that a failed export leaves nothing behind."""
+
+import json
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pyloudnorm
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from audio_agent_zoo.errors import MediaError
+from audio_agent_zoo.loudness import true_peak_dbtp
+from audio_agent_zoo.media import write_video
+from audio_agent_zoo.planner.plan import Plan
+from audio_agent_zoo.studio.exports import DEFAULT_FORMATS, FORMATS, Delivery, ExportProject, export
+from audio_agent_zoo.studio.provenance import without_paths
+from tests.studio.projects import DURATION_S, OFFSETS_S, RATE, mixed, noise, project, renders, steps
+
+Audio = NDArray[np.floating]
+PANS = (-0.6, 0.0, 1.0)
+
+
+def read(path: Path) -> tuple[Audio, int]:
+    return soundfile.read(path, dtype="float64")
+
+
+def stems_of(folder: Path) -> list[Audio]:
+    return [read(path)[0] for path in sorted((folder / "stems").iterdir())]
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def report_of(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "report.json").read_text(encoding="utf-8"))
+
+
+def quiet_project() -> ExportProject:
+    """A project whose stems stay under full scale at any rate."""
+    parts = tuple(step.model_copy(update={"level_lufs": -30.0}) for step in steps())
+    made = mixed(parts, renders())
+    stems = dict(zip(["e1", "e2", "e3"], made.stems, strict=True))
+    plan = Plan(duration_s=DURATION_S, steps=parts, max_polyphony=3)
+    return ExportProject(plan, made.audio, stems, renders=renders(), source_offsets_s=OFFSETS_S)
+
+
+# --- sounds
+
+
+@pytest.mark.parametrize("file_format", ["wav", "flac"])
+@pytest.mark.parametrize("bits", ["16", "24", "32f"])
+@pytest.mark.parametrize("rate", [16_000, 48_000])
+def test_every_file_has_its_format_and_exact_length(tmp_path: Path, file_format: str, bits: str, rate: int) -> None:
+    if (file_format, bits) == ("flac", "32f"):
+        pytest.skip("FLAC holds no float")
+    delivery = Delivery(file_format=file_format, bits=bits, sample_rate=rate)  # type: ignore[arg-type]
+    written = export(quiet_project(), tmp_path, formats=["master", "stems"], delivery=delivery)
+    sounds = [path for path in written if path.suffix == f".{file_format}"]
+    assert len(sounds) == 4
+    for path in sounds:
+        info = soundfile.info(path)
+        assert (info.frames, info.samplerate, info.channels) == (round(DURATION_S * rate), rate, 1)
+        assert info.subtype == {"16": "PCM_16", "24": "PCM_24", "32f": "FLOAT"}[bits]
+
+
+@pytest.mark.parametrize("rate", [16_000, 48_000])
+@pytest.mark.parametrize("pans", [(0.0, 0.0, 0.0), PANS])
+def test_stems_sum_to_the_master_before_gain_and_limiter(tmp_path: Path, rate: int, pans: tuple[float, ...]) -> None:
+    """To the bit: at a target so low that the limiter rests, the master is the sum times the gain."""
+    made = project(pans)  # type: ignore[arg-type]
+    delivery = Delivery(sample_rate=rate, loudness_lufs=-35, bits="32f")
+    export(made, tmp_path, formats=["master", "stems"], delivery=delivery)
+    total = np.sum(stems_of(tmp_path), axis=0)
+    master = report_of(tmp_path)["master"]
+    assert master["limiter_gain_db"] == 0
+    audio, _ = read(tmp_path / "mix.wav")
+    gain = float(np.vdot(total, audio) / np.vdot(total, total))
+    assert 20 * np.log10(gain) == pytest.approx(master["gain_db"], abs=1e-3)
+    np.testing.assert_allclose(audio, (total * gain).astype(np.float32), rtol=3e-7, atol=1e-9)
+
+
+def test_at_the_rate_of_the_mix_stems_and_master_are_those_of_the_mix(tmp_path: Path) -> None:
+    made = project(PANS)
+    export(made, tmp_path, formats=["master", "stems"], delivery=Delivery(sample_rate=RATE))
+    for found, stem in zip(stems_of(tmp_path), made.stems.values(), strict=True):
+        np.testing.assert_allclose(found, stem, rtol=0, atol=2**-23)  # 24 bits hold all but full scale itself
+        np.testing.assert_array_equal(found[stem < 1], stem[stem < 1])
+    np.testing.assert_allclose(read(tmp_path / "mix.wav")[0], made.audio, atol=2**-24)
+
+
+@pytest.mark.parametrize("loudness", [None, -14.0, -16.0, -23.0])
+@pytest.mark.parametrize("bits", ["16", "24"])
+def test_the_written_master_has_its_loudness_and_ceiling(tmp_path: Path, loudness: float | None, bits: str) -> None:
+    delivery = Delivery(loudness_lufs=loudness, bits=bits)  # type: ignore[arg-type]
+    export(project(), tmp_path, formats=["master"], delivery=delivery)
+    audio, rate = read(tmp_path / "mix.wav")
+    measured = pyloudnorm.Meter(rate).integrated_loudness(audio)
+    master = report_of(tmp_path)["master"]
+    if loudness is not None:
+        assert measured == pytest.approx(loudness, abs=0.5)
+    assert master["loudness_lufs"] == pytest.approx(measured, abs=0.05)
+    assert master["target_lufs"] == loudness
+    assert true_peak_dbtp(audio, rate) <= -1.0 + 0.01
+    assert master["true_peak_dbtp"] <= -1.0 + 0.01
+
+
+def test_a_stem_beyond_full_scale_is_written_as_float_and_said(tmp_path: Path) -> None:
+    made = project()
+    stems = {**made.stems, "e1": made.stems["e1"].copy(), "e2": made.stems["e2"].copy()}
+    stems["e1"][30_000] += 1.5
+    stems["e2"][30_000] -= 1.5
+    export(replace(made, stems=stems), tmp_path, formats=["stems"], delivery=Delivery(sample_rate=RATE))
+    loud = soundfile.info(next((tmp_path / "stems").glob("01_*")))
+    assert loud.subtype == "FLOAT"
+    assert soundfile.info(next((tmp_path / "stems").glob("*e3*"))).subtype == "PCM_24"
+    assert any("e1" in note for note in report_of(tmp_path)["notes"])
+    np.testing.assert_allclose(np.sum(stems_of(tmp_path), axis=0), np.sum(list(stems.values()), axis=0), atol=1e-7)
+
+
+def test_handles_are_the_untrimmed_renders(tmp_path: Path) -> None:
+    sounds = {**renders(), "e1": 3 * renders()["e1"] / np.abs(renders()["e1"]).max()}
+    made = replace(project(), renders=sounds)
+    export(made, tmp_path, formats=["handles"], delivery=Delivery(sample_rate=RATE, bits="32f"))
+    files = {path.name.split("_")[1]: read(path)[0] for path in (tmp_path / "handles").iterdir()}
+    assert set(files) == set(sounds)
+    np.testing.assert_array_equal(files["e2"], sounds["e2"])
+    np.testing.assert_allclose(files["e1"] * 3, sounds["e1"], atol=1e-6)  # lowered to full scale
+    assert not (tmp_path / "stems").exists()
+
+
+# --- texts
+
+
+def test_the_plan_comes_back_and_provenance_says_what_made_it(tmp_path: Path) -> None:
+    made = project()
+    export(made, tmp_path)
+    assert Plan.from_json((tmp_path / "plan.json").read_text(encoding="utf-8")) == made.plan
+    record = json.loads((tmp_path / "provenance.json").read_text(encoding="utf-8"))
+    assert record["synthetic"] is True
+    assert (record["request"], record["weights"], record["license"]) == ("A rainy kitchen", "foley-mini", "apache-2.0")
+    assert [step["seed"] for step in record["steps"]] == [11, 12, None, 7]
+    assert record["plan_digest"] == made.plan.digest
+    assert {"audio-agent-zoo", "python", "numpy"} <= set(record["versions"])
+
+
+def test_no_absolute_path_is_in_any_text(tmp_path: Path) -> None:
+    made = project()
+    given = {
+        **made.provenance,
+        "weights": "/srv/someone/secret/foley-mini",
+        "settings": {"from": r"C:\Users\me\a.yaml"},
+    }
+    export(replace(made, provenance=given), tmp_path / "out", formats=[f for f in FORMATS if f not in ("video", "aaf")])
+    for name, content in files_in(tmp_path / "out").items():
+        if name.endswith((".json", ".rpp", ".otio", ".csv")):
+            text = content.decode()
+            assert "secret" not in text, name
+            assert "Users" not in text, name
+            assert str(tmp_path) not in text, name
+    record = json.loads((tmp_path / "out" / "provenance.json").read_text(encoding="utf-8"))
+    assert record["weights"] == "foley-mini"
+    assert record["settings"] == {"from": "a.yaml"}
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("org/weights", "org/weights"),
+        ("https://huggingface.co/org/weights", "https://huggingface.co/org/weights"),
+        ("a dog and/or a cat", "a dog and/or a cat"),
+        ("/srv/data/weights", "weights"),
+        ("~/models/x.safetensors", "x.safetensors"),
+        ("see /mnt/a/b.wav and C:\\x\\y.wav", "see b.wav and y.wav"),
+        ("file:///srv/a/b.mp4", "b.mp4"),
+    ],
+)
+def test_paths_become_names(text: str, kept: str) -> None:
+    assert without_paths({"a": [text]}) == {"a": [kept]}
+
+
+def test_an_unknown_provenance_key_is_refused(tmp_path: Path) -> None:
+    given: Any = {"weights": "x", "api_key": "sk-1"}
+    with pytest.raises(ValueError, match="api_key"):
+        export(replace(project(), provenance=given), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+# --- zip, video
+
+
+def test_the_zip_holds_everything_and_its_bytes_depend_on_nothing_else(tmp_path: Path) -> None:
+    formats = ["master", "stems", "handles", "reaper", "otio", "cue_sheet", "zip"]
+    for name in ("a", "b"):
+        written = export(quiet_project(), tmp_path / name, formats=formats)
+        assert written[-1] == tmp_path / name / "export.zip"
+        assert all(path.is_file() for path in written)
+    first, second = files_in(tmp_path / "a"), files_in(tmp_path / "b")
+    assert first == second
+    with zipfile.ZipFile(tmp_path / "a" / "export.zip") as bundle:
+        assert bundle.testzip() is None
+        inside = {name: bundle.read(name) for name in bundle.namelist()}
+    assert inside == {name: content for name, content in first.items() if name != "export.zip"}
+
+
+def test_a_video_gets_the_master_and_keeps_its_picture(tmp_path: Path) -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (100, 48, 64, 3), dtype=np.uint8)
+    write_video(tmp_path / "in.mp4", frames, 25)
+    made = replace(project(), video=tmp_path / "in.mp4")
+    export(made, tmp_path / "out", delivery=Delivery(start_hour=1))
+
+    def packets(path: Path) -> list[bytes]:
+        with av.open(str(path)) as container:
+            return [bytes(packet) for packet in container.demux(video=0) if packet.size]
+
+    assert packets(tmp_path / "out" / "dub.mp4") == packets(tmp_path / "in.mp4")
+    with av.open(str(tmp_path / "out" / "dub.mp4")) as container:
+        stream = container.streams.audio[0]
+        assert stream.rate == 48_000
+        assert float(stream.duration * stream.time_base) == pytest.approx(DURATION_S, abs=0.05)
+    text = (tmp_path / "out" / "project.rpp").read_text(encoding="utf-8")
+    assert 'FILE "dub.mp4"' in text
+    assert "01:00:00:00" in (tmp_path / "out" / "cues.csv").read_text(encoding="utf-8-sig")
+
+
+def test_timecodes_follow_the_video(tmp_path: Path) -> None:
+    frames = np.zeros((40, 48, 64, 3), np.uint8)
+    write_video(tmp_path / "in.mp4", frames, 10)
+    export(replace(project(), video=tmp_path / "in.mp4"), tmp_path / "out", formats=["cue_sheet"])
+    assert "00:00:00:05" in (tmp_path / "out" / "cues.csv").read_text(encoding="utf-8-sig")
+    assert report_of(tmp_path / "out")["frame_rate"] == pytest.approx(10)
+
+
+# --- refusals, and nothing half-written
+
+
+def broken(kind: str) -> ExportProject:
+    made = project()
+    bad = made.stems["e1"].copy()
+    bad[5] = np.nan
+    match kind:
+        case "NaN stem":
+            return replace(made, stems={**made.stems, "e1": bad})
+        case "infinite mix":
+            return replace(made, audio=np.where(np.isnan(bad), np.inf, made.audio).astype(np.float32))
+        case "NaN render":
+            return replace(made, renders={"e2": np.full(99, np.nan, np.float32)})
+        case "short mix":
+            return replace(made, audio=made.audio[:-1])
+        case "missing stem":
+            return replace(made, stems={"e1": made.stems["e1"]})
+        case "strange stem":
+            return replace(made, stems={**made.stems, "e9": made.stems["e1"]})
+        case "stereo stem":
+            return replace(made, stems={**made.stems, "e1": np.stack([made.stems["e1"]] * 2, axis=1)})
+        case "other stems":
+            return replace(made, stems={**made.stems, "e1": np.zeros_like(made.audio)})
+        case _:
+            return replace(made, renders={"e2": np.zeros((99, 2), np.float32)})
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("NaN stem", "e1 holds values that are no numbers"),
+        ("infinite mix", "the mix holds values that are no numbers"),
+        ("NaN render", "the render of e2 holds"),
+        ("short mix", r"this plan has \(64000,\)"),
+        ("missing stem", "stems are missing for e2, e3"),
+        ("strange stem", "stems are given for e9"),
+        ("stereo stem", "make them alike"),
+        ("other stems", "don't add up"),
+        ("stereo render", "give mono sound"),
+    ],
+)
+def test_what_does_not_hold_together_is_refused(tmp_path: Path, kind: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        export(broken(kind), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_unknown_formats_and_a_missing_video_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="formats has mp3, ogg; choose among master"):
+        export(project(), tmp_path / "out", formats=["ogg", "mp3", "stems"])
+    with pytest.raises(ValueError, match="the format video needs one"):
+        export(project(), tmp_path / "out", formats=["video"])
+
+
+def test_a_failure_at_the_end_leaves_an_earlier_export_as_it_was(tmp_path: Path) -> None:
+    export(project(), tmp_path / "out", formats=DEFAULT_FORMATS)
+    before = files_in(tmp_path / "out")
+    (tmp_path / "bad.mp4").write_bytes(b"no video at all")
+    changed = replace(project(request="Another kitchen"), video=tmp_path / "bad.mp4")
+    with pytest.raises(MediaError):
+        export(changed, tmp_path / "out")
+    (tmp_path / "out" / "mix.wav").unlink()
+    (tmp_path / "out" / "mix.wav").mkdir()
+    with pytest.raises(MediaError, match="is a folder"):
+        export(project(request="Another kitchen"), tmp_path / "out")
+    (tmp_path / "out" / "mix.wav").rmdir()
+    before.pop("mix.wav")
+    assert files_in(tmp_path / "out") == before
+    assert not list((tmp_path / "out").glob(".unfinished-*"))
+
+
+def test_a_folder_that_cannot_be_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(MediaError, match="can't be written"):
+        export(project(), tmp_path / "file" / "out")
+
+
+def test_sounds_of_an_earlier_export_go_unless_someone_changed_them(tmp_path: Path) -> None:
+    made = project()
+    export(made, tmp_path, formats=["stems"])
+    first, second = sorted(path for path in (tmp_path / "stems").iterdir())[:2]
+    second.write_bytes(b"edited by hand")
+    (tmp_path / "stems" / "mine.wav").write_bytes(b"mine")
+    (tmp_path / "notes.txt").write_text("mine")
+    renamed = tuple(step.model_copy(update={"prompt": f"Other {step.prompt}"}) for step in steps())
+    plan = made.plan.model_copy(update={"steps": renamed})
+    export(replace(made, plan=plan), tmp_path, formats=["stems"])
+    assert not first.exists()
+    assert second.read_bytes() == b"edited by hand"
+    assert (tmp_path / "stems" / "mine.wav").exists()
+    assert (tmp_path / "notes.txt").exists()
+    assert len(list((tmp_path / "stems").glob("*other*"))) == 3
+
+
+def test_a_report_from_elsewhere_removes_nothing_outside(tmp_path: Path) -> None:
+    from hashlib import sha256
+
+    precious = tmp_path / "precious.wav"
+    precious.write_bytes(b"precious")
+    out = tmp_path / "out"
+    out.mkdir()
+    digest = sha256(b"precious").hexdigest()
+    listed = {"../precious.wav": digest, "stems/../../precious.wav": digest, str(precious): digest}
+    (out / "report.json").write_text(json.dumps({"files": listed}))
+    export(project(), out, formats=["stems"])
+    assert precious.exists()
+
+
+def test_a_plan_with_one_silent_step_exports(tmp_path: Path) -> None:
+    parts = steps()[:1]
+    made = mixed(parts, {"e1": np.zeros(RATE * 5, np.float32)})
+    silent = ExportProject(
+        Plan(duration_s=DURATION_S, steps=parts),
+        made.audio,
+        {"e1": made.stems[0]},
+        renders={"e1": np.zeros(RATE * 5, np.float32)},
+    )
+    export(silent, tmp_path, formats=["master", "reaper"], delivery=Delivery(loudness_lufs=-23))
+    assert report_of(tmp_path)["master"]["loudness_lufs"] is None
+    assert any("silent" in note for note in report_of(tmp_path)["notes"])
+
+
+def test_a_long_timeline_is_not_slow(tmp_path: Path) -> None:
+    """One minute at 48 kHz with three stems, as a guard against work per sample in Python."""
+    from time import perf_counter
+
+    parts = tuple(step.model_copy(update={"end_s": 60.0}) if step.id == "e1" else step for step in steps())
+    sounds = {**renders(), "e1": noise(61, 0.05, 3)}
+    made = mixed(parts, sounds, 60.0)
+    stems = dict(zip(["e1", "e2", "e3"], made.stems, strict=True))
+    plan = Plan(duration_s=60.0, steps=parts, max_polyphony=3)
+    started = perf_counter()
+    export(ExportProject(plan, made.audio, stems, renders=sounds), tmp_path, formats=["master", "stems", "reaper"])
+    assert perf_counter() - started < 30
