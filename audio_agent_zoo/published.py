@@ -152,6 +152,7 @@ class PublishedConfig:
 
     def write(self, folder: Path) -> None:
         """Write `config.json`, with every part and the checksums of its weights as they now are."""
+        forget_places(folder)
         parts: dict[str, Part] = {}
         for path in weight_files(folder):
             subfolder, *rest = path.relative_to(folder).parts
@@ -183,6 +184,14 @@ class PublishedConfig:
                         f"{path} is damaged: its sha256 is {found[:12]}..., {CONFIG_NAME} says "
                         f"{expected[:12]}.... Download {self.name} again."
                     )
+
+
+def forget_places(folder: Path) -> None:
+    """Remove from the parts' configs where they were loaded from: a path of this machine, nobody else's business."""
+    for path in folder.glob("*/config.json"):
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if values.pop("_name_or_path", None) is not None:
+            path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -75,7 +75,21 @@ def write_results(
     }
     with atomic_path(folder / "results.json") as partial:
         partial.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    with atomic_path(folder / "results.md") as partial:
+        partial.write_text(results_markdown(results), encoding="utf-8")
     return results
+
+
+def results_markdown(results: Mapping[str, Any]) -> str:
+    """The figures of `results.json` as a Markdown table for a card."""
+    arrows = {"higher": " (higher is better)", "lower": " (lower is better)", "": ""}
+    lines = ["| Figure | Value | 95 % interval | Clips |", "| --- | --- | --- | --- |"]
+    for figure in results["figures"]:
+        low_high = figure["interval"]
+        interval = f"{low_high[0]:.3f} to {low_high[1]:.3f}" if low_high else ""
+        value = f"{figure['value']:.3f}{' ' + figure['unit'] if figure['unit'] else ''}"
+        lines.append(f"| {figure['name']}{arrows[figure['better']]} | {value} | {interval} | {figure['n']} |")
+    return "\n".join(lines) + "\n"
 
 
 def results_table(results: dict[str, Any]) -> str:

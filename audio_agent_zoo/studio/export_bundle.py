@@ -95,7 +95,8 @@ class Bundle:
                 if needs_stem:
                     files[step.id] = self._write_stem(f"stems/{name}", delivered, step)
                 if item is None:
-                    items.append(replace(item_of_stem(step, delivered, rate), file=files.get(step.id, "")))
+                    whole = item_of_stem(step, stem, project.sample_rate).at_rate(rate)
+                    items.append(replace(whole, file=files.get(step.id, ""), file_length=self.length))
             if step.id in project.renders and ("handles" in self.wanted or (item and self.wanted & _TIMELINES)):
                 file, scale = self._write_handle(f"handles/{name}", project.renders[step.id])
                 files.setdefault(step.id, file)
@@ -113,7 +114,9 @@ class Bundle:
         offset = n_samples(project.source_offsets_s.get(step.id, 0.0), rate)
         stem = project.stems.get(step.id)
         if step.muted and 0 <= offset < len(render):
-            stem = unmuted_stem(step, render, offset, project.plan.duration_s, rate, project.audio.ndim)
+            stem = unmuted_stem(
+                step, render, offset, project.plan.duration_s, rate, 1 if project.audio.ndim == 1 else 2
+            )
         item = item_of_render(step, stem, render, offset, rate)
         if item is None and self.wanted & _TIMELINES:
             self.notes.append(f"{step.id} lies on the timelines as a finished stem: its render does not rebuild it.")
@@ -173,7 +176,7 @@ class Bundle:
             "duration_s": self.length / delivery.sample_rate,
             "samples": self.length,
             "sample_rate": delivery.sample_rate,
-            "channels": self.project.audio.ndim,
+            "channels": 1 if self.project.audio.ndim == 1 else 2,
             "bits": delivery.bits,
             "frame_rate": self.frame_rate,
             "master": {

@@ -52,7 +52,7 @@ class Item:
     file_length: int = 0
 
     def at_rate(self, sample_rate: int) -> "Item":
-        """The same item counted in samples of another rate."""
+        """The same item counted in samples of another rate, within its file."""
         counts = (self.start, self.length, self.source_offset, self.fade_in, self.fade_out, self.file_length)
         start, length, offset, fade_in, fade_out, file_length = (
             round(count * sample_rate / self.sample_rate) for count in counts
@@ -61,7 +61,7 @@ class Item:
             self,
             sample_rate=sample_rate,
             start=start,
-            length=length,
+            length=min(length, file_length - offset),
             source_offset=offset,
             fade_in=fade_in,
             fade_out=fade_out,

@@ -12,7 +12,7 @@ from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTextC
 
 from audio_agent_zoo.errors import WeightsError
 from audio_agent_zoo.models.frame_encoder import FrameEncoder, Pooling
-from tests import tiny
+from tests import tiny_video
 
 SIZE = 16
 POOLINGS: list[Pooling] = ["pooler_output", "image_embeds", "patch_mean"]
@@ -34,7 +34,7 @@ def by_hand(frames: NDArray[np.uint8]) -> Tensor:
 
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_each_pooling_is_what_clip_gives(pooling: Pooling) -> None:
-    clip = tiny.clip_vision(SIZE)
+    clip = tiny_video.clip_vision(SIZE)
     frames = smooth(5, SIZE, SIZE)
     with torch.no_grad():
         out = clip(by_hand(frames), output_hidden_states=True)
@@ -46,7 +46,7 @@ def test_each_pooling_is_what_clip_gives(pooling: Pooling) -> None:
     }
     encoder = FrameEncoder(clip, pooling)
     vectors = encoder.encode(frames)
-    assert vectors.shape == (5, encoder.dim) == (5, 10 if pooling == "image_embeds" else tiny.FRAME_DIM)
+    assert vectors.shape == (5, encoder.dim) == (5, 10 if pooling == "image_embeds" else tiny_video.FRAME_DIM)
     assert vectors.dtype == torch.float32
     torch.testing.assert_close(vectors, expected[pooling], atol=1e-5, rtol=1e-5)
     apart = [(expected[other] - vectors).abs().max() for other in POOLINGS if expected[other].shape == vectors.shape]
@@ -57,7 +57,7 @@ def test_each_pooling_is_what_clip_gives(pooling: Pooling) -> None:
     ("height", "width"), [(16, 16), (32, 32), (20, 45), (64, 36), (99, 17), (17, 16), (9, 12), (5, 1), (1, 300), (2, 2)]
 )
 def test_pictures_of_any_shape_fill_the_tower(height: int, width: int) -> None:
-    encoder = FrameEncoder(tiny.clip_vision(SIZE))
+    encoder = FrameEncoder(tiny_video.clip_vision(SIZE))
     pixels = encoder.pixels(torch.from_numpy(smooth(2, height, width)))
     assert pixels.shape == (2, 3, SIZE, SIZE) and torch.isfinite(pixels).all()
     fitted = encoder.fitted_size(width, height)
@@ -73,11 +73,11 @@ def test_pixels_are_those_of_the_public_processor(height: int, width: int) -> No
     processor = CLIPImageProcessorPil(size={"shortest_edge": SIZE}, crop_size={"height": SIZE, "width": SIZE})
     expected = torch.from_numpy(np.stack(processor(list(frames), return_tensors="np")["pixel_values"]))
     # Theirs rounds to whole grey levels on the way, and a longer side down.
-    assert (FrameEncoder(tiny.clip_vision(SIZE)).pixels(torch.from_numpy(frames)) - expected).abs().max() < 0.06
+    assert (FrameEncoder(tiny_video.clip_vision(SIZE)).pixels(torch.from_numpy(frames)) - expected).abs().max() < 0.06
 
 
 def test_the_centre_is_seen_and_the_margin_is_not() -> None:
-    encoder = FrameEncoder(tiny.clip_vision(SIZE))
+    encoder = FrameEncoder(tiny_video.clip_vision(SIZE))
     for shape, margin in (((SIZE, 48), np.s_[:, :, :15]), ((48, SIZE), np.s_[:, 33:])):
         frames = smooth(3, *shape)
         other = frames.copy()
@@ -90,7 +90,7 @@ def test_the_centre_is_seen_and_the_margin_is_not() -> None:
 
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_a_frame_does_not_depend_on_its_batch(pooling: Pooling) -> None:
-    encoder = FrameEncoder(tiny.clip_vision(SIZE), pooling)
+    encoder = FrameEncoder(tiny_video.clip_vision(SIZE), pooling)
     frames = smooth(150, 18, 24)
     together = encoder.encode(frames)
     assert together.shape[0] == 150
@@ -100,7 +100,7 @@ def test_a_frame_does_not_depend_on_its_batch(pooling: Pooling) -> None:
 
 
 def test_large_frames_are_resized_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder = FrameEncoder(tiny.clip_vision(SIZE))
+    encoder = FrameEncoder(tiny_video.clip_vision(SIZE))
     sizes: list[int] = []
     pixels = encoder.pixels
 
@@ -114,7 +114,7 @@ def test_large_frames_are_resized_a_few_at_a_time(monkeypatch: pytest.MonkeyPatc
 
 
 def test_arrays_and_tensors_of_any_memory_layout() -> None:
-    encoder = FrameEncoder(tiny.clip_vision(SIZE))
+    encoder = FrameEncoder(tiny_video.clip_vision(SIZE))
     frames = smooth(4, 20, 30)
     expected = encoder.encode(frames)
     assert torch.equal(encoder.encode(torch.from_numpy(frames)), expected)
@@ -139,11 +139,11 @@ def test_arrays_and_tensors_of_any_memory_layout() -> None:
 )
 def test_what_are_no_frames_is_refused(frames: Any) -> None:
     with pytest.raises(ValueError, match=r"give \(frames, height, width, 3\) uint8"):
-        FrameEncoder(tiny.clip_vision(SIZE)).encode(frames)
+        FrameEncoder(tiny_video.clip_vision(SIZE)).encode(frames)
 
 
 def test_it_is_frozen_and_computes_in_half_precision() -> None:
-    clip = tiny.clip_vision(SIZE)
+    clip = tiny_video.clip_vision(SIZE)
     clip.train()
     encoder = FrameEncoder(clip)
     assert not any(p.requires_grad for p in encoder.parameters()) and not encoder.clip.training
@@ -160,14 +160,14 @@ def test_it_is_frozen_and_computes_in_half_precision() -> None:
 def whole_clip() -> CLIPModel:
     torch.manual_seed(0)
     text = CLIPTextConfig(hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1, vocab_size=9)
-    vision = tiny.clip_vision(SIZE).config
+    vision = tiny_video.clip_vision(SIZE).config
     return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=10)).eval()
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_it_comes_back_from_a_folder_also_from_a_whole_clip(tmp_path: Path, pooling: Pooling) -> None:
     frames = smooth(3, 20, 30)
-    own = FrameEncoder(tiny.clip_vision(SIZE), pooling)
+    own = FrameEncoder(tiny_video.clip_vision(SIZE), pooling)
     own.save_pretrained(tmp_path / "own")
     assert torch.equal(
         FrameEncoder.from_pretrained(tmp_path / "own", pooling=pooling).encode(frames), own.encode(frames)
@@ -195,7 +195,7 @@ def test_missing_weights_are_not_made_up(tmp_path: Path) -> None:
     assert torch.equal(first, second)
     with pytest.raises(WeightsError, match="lacks 1 weights of a CLIP vision tower, such as visual_projection"):
         FrameEncoder.from_pretrained(tmp_path / "bare", pooling="image_embeds")
-    state = {k: v for k, v in tiny.clip_vision().state_dict().items() if "layers.0.mlp" not in k}
-    tiny.clip_vision().save_pretrained(tmp_path / "holes", state_dict=state)
+    state = {k: v for k, v in tiny_video.clip_vision().state_dict().items() if "layers.0.mlp" not in k}
+    tiny_video.clip_vision().save_pretrained(tmp_path / "holes", state_dict=state)
     with pytest.raises(WeightsError, match="lacks 4 weights"):
         FrameEncoder.from_pretrained(tmp_path / "holes")

@@ -69,6 +69,22 @@ def test_every_file_has_its_format_and_exact_length(tmp_path: Path, file_format:
         assert info.subtype == {"16": "PCM_16", "24": "PCM_24", "32f": "FLOAT"}[bits]
 
 
+@pytest.mark.parametrize("duration_s", [0.25, 0.30001, 1.00003, 3.33333])
+def test_odd_lengths_are_exact_at_48_khz_and_items_stay_in_their_files(tmp_path: Path, duration_s: float) -> None:
+    step = steps()[0].model_copy(update={"end_s": duration_s, "fade_in_s": 0.01, "fade_out_s": 0.05})
+    made = mixed((step,), renders(), duration_s)
+    plan = Plan(duration_s=duration_s, steps=(step,))
+    for number, sounds in enumerate(({}, {"e1": renders()["e1"]}, {"e1": renders()["e1"][: len(made.audio)]})):
+        folder = tmp_path / str(number)
+        export(ExportProject(plan, made.audio, {"e1": made.stems[0]}, renders=sounds), folder)
+        for path in (folder / "mix.wav", next((folder / "stems").iterdir())):
+            assert soundfile.info(path).frames == round(duration_s * 48_000)
+        (item,) = report_of(folder)["items"]
+        end_s = item["source_offset_s"] + item["length_s"]
+        assert round(end_s * 48_000) <= soundfile.info(folder / item["file"]).frames
+        assert item["length_s"] == pytest.approx(duration_s, abs=1.5 / RATE)
+
+
 @pytest.mark.parametrize("rate", [16_000, 48_000])
 @pytest.mark.parametrize("pans", [(0.0, 0.0, 0.0), PANS])
 def test_stems_sum_to_the_master_before_gain_and_limiter(tmp_path: Path, rate: int, pans: tuple[float, ...]) -> None:
