@@ -1,7 +1,7 @@
 """Measure a video-to-audio pipeline on held-out procedural videos: whether its sound starts when it should."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -64,8 +64,8 @@ class VideoToAudioEvaluation:
 
     Attributes:
         weights: What `VideoToAudioPipeline.from_pretrained` takes.
-        without_connector: Folder with `temporal_connector` and `semantic_token_lm` of the ablation; "" to leave it out.
-        without_positions: Folder with `visual_adapter` of the ablation; "" to leave it out.
+        without_connector: Folder with `temporal_connector` and `semantic_token_lm` of the ablation; "" for none.
+        without_positions: Folder with `visual_adapter` of the ablation; "" for none.
         seed: Seed of the held-out clips and of the generation.
         output: Folder of results and sounds.
         classes: Visible classes.
@@ -94,7 +94,11 @@ class VideoToAudioEvaluation:
         folder.mkdir(parents=True, exist_ok=True)
         evaluator = VideoToAudioEvaluator(self, folder)
         figures = [*evaluator.systems(), *evaluator.scales(), *evaluator.swaps(), *evaluator.token_accuracy()]
-        more = {"weights": evaluator.pipeline.name, "protocol": CONDFOLEY.name}
+        more = {
+            "weights": evaluator.pipeline.name,
+            "protocol": asdict(CONDFOLEY),
+            "left_out": evaluator.left_out,
+        }
         return write_results(folder, recipe, self, figures, more)
 
 
@@ -111,6 +115,7 @@ class VideoToAudioEvaluator:
         ]
         self.truth = [detect_onsets(clip.audio, SAMPLE_RATE, CONDFOLEY) for clip in self.clips]
         self.made: dict[str, list[Audio]] = {}
+        self.left_out: list[str] = []
 
     def frames(self, clip: FoleyClip) -> NDArray[np.uint8]:
         """The video of a clip."""
@@ -203,6 +208,13 @@ class VideoToAudioEvaluator:
         )
         return VideoToAudioPipeline(self.pipeline.base, other).write_tokens(self.videos, self.captions, self.seeds)
 
+    def _trained(self, name: str, folder: str) -> bool:
+        """Whether an ablation is there to be measured; one that was named and is not is said to be left out."""
+        if folder and not Path(folder).is_dir():
+            self.left_out.append(name)
+            print(f"{name} is left out: {folder} does not exist; its recipe is recipes/foley_mini/*_{name}.yaml")
+        return bool(folder) and Path(folder).is_dir()
+
     def systems(self) -> list[Figure]:
         """The three onset figures of every system, and how far the full one closes the gap."""
         for i, clip in enumerate(self.clips[:_SAMPLES]):
@@ -215,9 +227,9 @@ class VideoToAudioEvaluator:
             *self._figures("vocoder", self._vocoded()),
             *self._chance(chance),
         ]
-        if self.settings.without_connector:
+        if self._trained("without_connector", self.settings.without_connector):
             figures += self._figures("without_connector", self._render("without_connector", self._without_connector()))
-        if self.settings.without_positions:
+        if self._trained("without_positions", self.settings.without_positions):
             figures += self._figures("without_positions", self._without_positions())
         value = {figure.name: figure.value for figure in figures}
         for short in ("detection_accuracy", "average_precision"):
