@@ -47,6 +47,7 @@ class VideoGeneration:
         fixed_window: Whether shorter videos are held at their last frame to fill a window.
         temperature: How freely tokens are drawn; 0 takes the likeliest.
         top_k: Tokens drawn among; 0 for all.
+        change_bias: How much repeating a token is held against it.
     """
 
     visual_scale: float = 0.5
@@ -56,6 +57,7 @@ class VideoGeneration:
     fixed_window: bool = False
     temperature: float = 0.0
     top_k: int = 0
+    change_bias: float = 0.0
 
 
 @dataclass(frozen=True)

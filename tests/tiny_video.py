@@ -3,8 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers import UNet2DConditionModel
+from numpy.typing import NDArray
+from torch import Tensor
 from transformers import (
     CLIPVisionConfig,
     CLIPVisionModelWithProjection,
@@ -21,6 +24,9 @@ from audio_agent_zoo.models.semantic_quantizer import SemanticQuantizer
 from audio_agent_zoo.models.semantic_token_lm import LoraSettings, SemanticTokenLM
 from audio_agent_zoo.models.temporal_connector import TemporalConnector
 from audio_agent_zoo.models.visual_adapter import Positions, VisualAdapter
+from audio_agent_zoo.models.visual_attention import VisualCondition
+from audio_agent_zoo.pipelines.text_to_audio import TextToAudioPipeline
+from audio_agent_zoo.pipelines.video_to_audio import VideoToAudioPipeline
 from audio_agent_zoo.pipelines.video_to_audio_parts import VideoToAudioParts
 from audio_agent_zoo.published import VideoGeneration
 from tests import tiny
@@ -109,6 +115,7 @@ def semantic_token_lm() -> SemanticTokenLM:
         for name, parameter in model.trained().items():
             if "lora_B" in name:
                 parameter.normal_(std=0.2)
+        model.rows.mul_(0.1)  # else every token is likeliest after itself, whatever is seen
     return model.eval()
 
 
@@ -134,3 +141,52 @@ def write_video_published(folder: Path, **generation: Any) -> Path:
     base = tiny.parts()
     video_parts(base.unet, **generation).save(folder, base)
     return folder
+
+
+def pipeline(**generation: Any) -> VideoToAudioPipeline:
+    base = tiny.parts()
+    return VideoToAudioPipeline(TextToAudioPipeline(base), video_parts(base.unet, **generation))
+
+
+def moving(n: int, height: int = 24, width: int = 32, seed: int = 0) -> NDArray[np.uint8]:
+    """Frames with a bright bar that jumps about."""
+    frames = np.full((n, height, width, 3), 40, np.uint8)
+    for i, place in enumerate(np.random.default_rng(seed).integers(0, width - 6, n)):
+        frames[i, :, place : place + 6] = (250, 90 + 10 * (i % 9), 30)
+    return frames
+
+
+N_TOKENS = 16
+
+
+def attached(positions: Positions = "sinusoidal") -> tuple[UNet2DConditionModel, VisualAdapter]:
+    """A frozen base and the adapter on it."""
+    base = tiny.unet().requires_grad_(False)
+    adapter = visual_adapter(base, positions)
+    adapter.attach(base)
+    return base, adapter
+
+
+def unet_inputs(batch: int = 2, rows: int = 4, columns: int = 8) -> tuple[Tensor, Tensor, Tensor]:
+    """Latents, text states and centroids."""
+    generator = torch.Generator().manual_seed(3)
+    return (
+        torch.randn(batch, 4, rows, columns, generator=generator),
+        torch.randn(batch, 5, tiny.WIDTH, generator=generator),
+        torch.randn(batch, N_TOKENS, HUBERT_DIM, generator=generator),
+    )
+
+
+def condition(adapter: VisualAdapter, centroids: Tensor, scale: float = 0.5, **more: Any) -> VisualCondition:
+    """What the images of `unet_inputs` are told."""
+    return adapter.condition(centroids, scale=scale, window_s=N_TOKENS / 50, aspect=2.0, **more)
+
+
+def denoised(base: UNet2DConditionModel, latents: Tensor, text: Tensor, visual: VisualCondition | None) -> Tensor:
+    """One UNet call."""
+    out: Tensor = base(latents, 400, text, cross_attention_kwargs={"visual": visual}).sample
+    return out
+
+
+def text_attentions(base: UNet2DConditionModel) -> list[Any]:
+    return [base.get_submodule(name.removesuffix(".processor")) for name in base.attn_processors if "attn2" in name]

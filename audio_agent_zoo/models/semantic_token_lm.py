@@ -52,13 +52,24 @@ class Sampling:
     Attributes:
         temperature: 0 takes the likeliest token.
         top_k: Draw among so many likeliest; None for all.
+        change_bias: Taken from the logit of the token before, so that events are not passed over: they are few
+            among what goes on, and each instant alone is rarely sure of one.
     """
 
     temperature: float = 0.0
     top_k: int | None = None
+    change_bias: float = 0.0
 
-    def draw(self, logits: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
-        """Token ids `(batch,)` from logits `(batch, n_audio)`; each row has its own generator, on the CPU."""
+    def draw(self, logits: Tensor, generators: Sequence[torch.Generator], before: Tensor | None = None) -> Tensor:
+        """Token ids `(batch,)` from logits `(batch, n_audio)`; each row has its own generator, on the CPU.
+
+        Args:
+            logits: Scores of the semantic tokens.
+            generators: One per row.
+            before: `(batch,)` token before, if there is one.
+        """
+        if self.change_bias and before is not None:
+            logits = logits.scatter_add(1, before.unsqueeze(1), torch.full_like(logits[:, :1], -self.change_bias))
         if self.temperature <= 0:
             return logits.argmax(-1)
         scores = logits.float().cpu() / self.temperature
@@ -267,7 +278,7 @@ class SemanticTokenLM(nn.Module):
         audio_embedding = self.rows[: self.vocabulary.n_audio].to(embeds.dtype) * self.embedding_scale
         for step in range(n_tokens - start):
             states = self._states(embeds, mask[:, : seen + step], cache, keep=1)
-            token = sampling.draw(self.audio_logits(states[:, 0]), generators)
+            token = sampling.draw(self.audio_logits(states[:, 0]), generators, written[-1][:, -1] if written else None)
             written.append(token.unsqueeze(1))
             embeds = audio_embedding[token].unsqueeze(1)
             if callback is not None:

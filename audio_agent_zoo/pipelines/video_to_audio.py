@@ -229,7 +229,7 @@ class VideoToAudioPipeline:
         """Tokens `(batch, length)`, window by window; each goes on from the last tokens of the one before."""
         video, lm = self.parts.video, self.parts.lm
         window, context = video.window_tokens, min(video.context_tokens, video.window_tokens - 1)
-        sampling = Sampling(video.temperature, video.top_k or None)
+        sampling = Sampling(video.temperature, video.top_k or None, video.change_bias)
         shown = torch.arange(n_video_frames(length / SEMANTIC_TOKEN_RATE))
         seen = torch.stack([one[shown.clamp(max=len(one) - 1)] for one in frames])
         embedded = self.parts.connector(seen.to(self.base.device), length)

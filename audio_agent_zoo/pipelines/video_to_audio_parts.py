@@ -1,6 +1,7 @@
 """The networks of the video half, found, loaded and checked against one another."""
 
 import logging
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -217,11 +218,15 @@ def _whole(kind: Any, place: Path, **arguments: Any) -> Any:
 
 def _loaded(load: Callable[[], Network], folder: Path, part: str) -> Network:
     levels = transformers_logging.get_verbosity(), diffusers_logging.get_verbosity()
+    bar = transformers_logging.is_progress_bar_enabled()
     # What they say about weights that are missing or too many, we say as an error.
     transformers_logging.set_verbosity(logging.CRITICAL)
     diffusers_logging.set_verbosity(logging.CRITICAL)
+    transformers_logging.disable_progress_bar()
     try:
-        model = load()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # PEFT's calls of what transformers has renamed
+            model = load()
     except WeightsError:
         raise
     except Exception as error:  # the libraries raise a dozen kinds for a damaged file
@@ -232,6 +237,8 @@ def _loaded(load: Callable[[], Network], folder: Path, part: str) -> Network:
     finally:
         transformers_logging.set_verbosity(levels[0])
         diffusers_logging.set_verbosity(levels[1])
+        if bar:
+            transformers_logging.enable_progress_bar()
     for name, values in [*model.named_parameters(), *model.named_buffers()]:
         if not values.is_meta and not torch.isfinite(values).all():
             raise WeightsError(f"{part} of {folder} holds values that are no numbers in {name}; download it again.")

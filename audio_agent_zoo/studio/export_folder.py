@@ -8,13 +8,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
+from shutil import rmtree
 from tempfile import TemporaryDirectory
+from time import time
 
 from audio_agent_zoo.errors import MediaError
 from audio_agent_zoo.media import atomic_path
 
 REPORT = "report.json"
 """Name of the file that lists the others under `files`, each with its checksum."""
+
+_UNFINISHED, _ABANDONED_S = ".unfinished-", 24 * 3600
 
 _OURS = re.compile(r"(stems|handles)/\d\d_e\d+[\w-]*\.(wav|flac)")
 
@@ -46,7 +50,8 @@ def staged(folder: Path) -> Iterator[Path]:
     is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=folder, prefix=".unfinished-") as staging:
+        _sweep(folder)
+        with TemporaryDirectory(dir=folder, prefix=_UNFINISHED) as staging:
             yield Path(staging)
     except OSError as error:
         raise MediaError(
@@ -55,6 +60,13 @@ def staged(folder: Path) -> Iterator[Path]:
     finally:
         if is_new and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what exports that were killed left behind; one that still runs is not as old."""
+    for left in folder.glob(f"{_UNFINISHED}*"):
+        if left.is_dir() and time() - left.stat().st_mtime > _ABANDONED_S:
+            rmtree(left, ignore_errors=True)
 
 
 def publish(staging: Path, folder: Path, names: Sequence[str]) -> None:

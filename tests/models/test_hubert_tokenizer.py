@@ -117,8 +117,6 @@ def test_chunks_are_cut_on_the_token_grid(samples: int) -> None:
     assert [len(part) for part in by_hand[:-1]] == [25] * (len(by_hand) - 1)
     assert torch.equal(states, torch.cat(by_hand))
     assert len(model.encode([audio])[0]) == ceil(samples / 320)
-    # Only the neighbourhood of a cut may hear less than before.
-    assert (tokenizer().encode([audio])[0] == model.encode([audio])[0]).float().mean() > 0.5
 
 
 @pytest.mark.parametrize("max_chunk_s", [0.0, 0.001, 0.025, 0.49999])

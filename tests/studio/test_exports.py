@@ -13,13 +13,12 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from audio_agent_zoo.errors import MediaError
 from audio_agent_zoo.loudness import true_peak_dbtp
 from audio_agent_zoo.media import write_video
 from audio_agent_zoo.planner.plan import Plan
-from audio_agent_zoo.studio.exports import DEFAULT_FORMATS, FORMATS, Delivery, ExportProject, export
+from audio_agent_zoo.studio.exports import FORMATS, Delivery, ExportProject, export
 from audio_agent_zoo.studio.provenance import without_paths
-from tests.studio.projects import DURATION_S, OFFSETS_S, RATE, mixed, noise, project, renders, steps
+from tests.studio.projects import DURATION_S, OFFSETS_S, RATE, mixed, project, renders, steps
 
 Audio = NDArray[np.floating]
 PANS = (-0.6, 0.0, 1.0)
@@ -53,12 +52,11 @@ def quiet_project() -> ExportProject:
 # --- sounds
 
 
-@pytest.mark.parametrize("file_format", ["wav", "flac"])
-@pytest.mark.parametrize("bits", ["16", "24", "32f"])
+@pytest.mark.parametrize(
+    ("file_format", "bits"), [("wav", "16"), ("wav", "24"), ("wav", "32f"), ("flac", "16"), ("flac", "24")]
+)
 @pytest.mark.parametrize("rate", [16_000, 48_000])
 def test_every_file_has_its_format_and_exact_length(tmp_path: Path, file_format: str, bits: str, rate: int) -> None:
-    if (file_format, bits) == ("flac", "32f"):
-        pytest.skip("FLAC holds no float")
     delivery = Delivery(file_format=file_format, bits=bits, sample_rate=rate)  # type: ignore[arg-type]
     written = export(quiet_project(), tmp_path, formats=["master", "stems"], delivery=delivery)
     sounds = [path for path in written if path.suffix == f".{file_format}"]
@@ -99,6 +97,14 @@ def test_stems_sum_to_the_master_before_gain_and_limiter(tmp_path: Path, rate: i
     gain = float(np.vdot(total, audio) / np.vdot(total, total))
     assert 20 * np.log10(gain) == pytest.approx(master["gain_db"], abs=1e-3)
     np.testing.assert_allclose(audio, (total * gain).astype(np.float32), rtol=3e-7, atol=1e-9)
+
+
+def test_stems_at_48_khz_are_the_same_numbers_in_24_bits_and_float(tmp_path: Path) -> None:
+    """They lie on the grid of 24 bits, so that their sum is exact in either."""
+    for bits in ("24", "32f"):
+        export(quiet_project(), tmp_path / bits, formats=["stems"], delivery=Delivery(bits=bits))  # type: ignore[arg-type]
+    for fixed, floating in zip(stems_of(tmp_path / "24"), stems_of(tmp_path / "32f"), strict=True):
+        np.testing.assert_array_equal(fixed, floating)
 
 
 def test_at_the_rate_of_the_mix_stems_and_master_are_those_of_the_mix(tmp_path: Path) -> None:
@@ -252,115 +258,6 @@ def test_timecodes_follow_the_video(tmp_path: Path) -> None:
     assert report_of(tmp_path / "out")["frame_rate"] == pytest.approx(10)
 
 
-# --- refusals, and nothing half-written
-
-
-def broken(kind: str) -> ExportProject:
-    made = project()
-    bad = made.stems["e1"].copy()
-    bad[5] = np.nan
-    match kind:
-        case "NaN stem":
-            return replace(made, stems={**made.stems, "e1": bad})
-        case "infinite mix":
-            return replace(made, audio=np.where(np.isnan(bad), np.inf, made.audio).astype(np.float32))
-        case "NaN render":
-            return replace(made, renders={"e2": np.full(99, np.nan, np.float32)})
-        case "short mix":
-            return replace(made, audio=made.audio[:-1])
-        case "missing stem":
-            return replace(made, stems={"e1": made.stems["e1"]})
-        case "strange stem":
-            return replace(made, stems={**made.stems, "e9": made.stems["e1"]})
-        case "stereo stem":
-            return replace(made, stems={**made.stems, "e1": np.stack([made.stems["e1"]] * 2, axis=1)})
-        case "other stems":
-            return replace(made, stems={**made.stems, "e1": np.zeros_like(made.audio)})
-        case _:
-            return replace(made, renders={"e2": np.zeros((99, 2), np.float32)})
-
-
-@pytest.mark.parametrize(
-    ("kind", "message"),
-    [
-        ("NaN stem", "e1 holds values that are no numbers"),
-        ("infinite mix", "the mix holds values that are no numbers"),
-        ("NaN render", "the render of e2 holds"),
-        ("short mix", r"this plan has \(64000,\)"),
-        ("missing stem", "stems are missing for e2, e3"),
-        ("strange stem", "stems are given for e9"),
-        ("stereo stem", "make them alike"),
-        ("other stems", "don't add up"),
-        ("stereo render", "give mono sound"),
-    ],
-)
-def test_what_does_not_hold_together_is_refused(tmp_path: Path, kind: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        export(broken(kind), tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-def test_unknown_formats_and_a_missing_video_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="formats has mp3, ogg; choose among master"):
-        export(project(), tmp_path / "out", formats=["ogg", "mp3", "stems"])
-    with pytest.raises(ValueError, match="the format video needs one"):
-        export(project(), tmp_path / "out", formats=["video"])
-
-
-def test_a_failure_at_the_end_leaves_an_earlier_export_as_it_was(tmp_path: Path) -> None:
-    export(project(), tmp_path / "out", formats=DEFAULT_FORMATS)
-    before = files_in(tmp_path / "out")
-    (tmp_path / "bad.mp4").write_bytes(b"no video at all")
-    changed = replace(project(request="Another kitchen"), video=tmp_path / "bad.mp4")
-    with pytest.raises(MediaError):
-        export(changed, tmp_path / "out")
-    (tmp_path / "out" / "mix.wav").unlink()
-    (tmp_path / "out" / "mix.wav").mkdir()
-    with pytest.raises(MediaError, match="is a folder"):
-        export(project(request="Another kitchen"), tmp_path / "out")
-    (tmp_path / "out" / "mix.wav").rmdir()
-    before.pop("mix.wav")
-    assert files_in(tmp_path / "out") == before
-    assert not list((tmp_path / "out").glob(".unfinished-*"))
-
-
-def test_a_folder_that_cannot_be_is_said(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(MediaError, match="can't be written"):
-        export(project(), tmp_path / "file" / "out")
-
-
-def test_sounds_of_an_earlier_export_go_unless_someone_changed_them(tmp_path: Path) -> None:
-    made = project()
-    export(made, tmp_path, formats=["stems"])
-    first, second = sorted(path for path in (tmp_path / "stems").iterdir())[:2]
-    second.write_bytes(b"edited by hand")
-    (tmp_path / "stems" / "mine.wav").write_bytes(b"mine")
-    (tmp_path / "notes.txt").write_text("mine")
-    renamed = tuple(step.model_copy(update={"prompt": f"Other {step.prompt}"}) for step in steps())
-    plan = made.plan.model_copy(update={"steps": renamed})
-    export(replace(made, plan=plan), tmp_path, formats=["stems"])
-    assert not first.exists()
-    assert second.read_bytes() == b"edited by hand"
-    assert (tmp_path / "stems" / "mine.wav").exists()
-    assert (tmp_path / "notes.txt").exists()
-    assert len(list((tmp_path / "stems").glob("*other*"))) == 3
-
-
-def test_a_report_from_elsewhere_removes_nothing_outside(tmp_path: Path) -> None:
-    from hashlib import sha256
-
-    precious = tmp_path / "precious.wav"
-    precious.write_bytes(b"precious")
-    out = tmp_path / "out"
-    out.mkdir()
-    digest = sha256(b"precious").hexdigest()
-    listed = {"../precious.wav": digest, "stems/../../precious.wav": digest, str(precious): digest}
-    (out / "report.json").write_text(json.dumps({"files": listed}))
-    export(project(), out, formats=["stems"])
-    assert precious.exists()
-
-
 def test_a_plan_with_one_silent_step_exports(tmp_path: Path) -> None:
     parts = steps()[:1]
     made = mixed(parts, {"e1": np.zeros(RATE * 5, np.float32)})
@@ -373,17 +270,3 @@ def test_a_plan_with_one_silent_step_exports(tmp_path: Path) -> None:
     export(silent, tmp_path, formats=["master", "reaper"], delivery=Delivery(loudness_lufs=-23))
     assert report_of(tmp_path)["master"]["loudness_lufs"] is None
     assert any("silent" in note for note in report_of(tmp_path)["notes"])
-
-
-def test_a_long_timeline_is_not_slow(tmp_path: Path) -> None:
-    """One minute at 48 kHz with three stems, as a guard against work per sample in Python."""
-    from time import perf_counter
-
-    parts = tuple(step.model_copy(update={"end_s": 60.0}) if step.id == "e1" else step for step in steps())
-    sounds = {**renders(), "e1": noise(61, 0.05, 3)}
-    made = mixed(parts, sounds, 60.0)
-    stems = dict(zip(["e1", "e2", "e3"], made.stems, strict=True))
-    plan = Plan(duration_s=60.0, steps=parts, max_polyphony=3)
-    started = perf_counter()
-    export(ExportProject(plan, made.audio, stems, renders=sounds), tmp_path, formats=["master", "stems", "reaper"])
-    assert perf_counter() - started < 30

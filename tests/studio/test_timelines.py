@@ -1,8 +1,11 @@
 """Reaper, OpenTimelineIO and AAF files: read back by other readers, and played by a mixer of the test's own."""
 
 import csv
+import json
 import math
 import shlex
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
+from audio_agent_zoo.mixing import Placement, mix
 from audio_agent_zoo.planner.plan import Step
 from audio_agent_zoo.studio.exports import Delivery, ExportProject, export
 from audio_agent_zoo.studio.reaper import quoted
@@ -207,6 +211,17 @@ def test_handles_reach_beyond_the_item_on_both_sides(tmp_path: Path) -> None:
     assert len(file) / RATE - item["offset_s"] - item["length_s"] > 2
 
 
+def test_a_render_beyond_full_scale_is_stored_lower_and_its_level_raised(tmp_path: Path) -> None:
+    made = project()
+    loud = {**made.renders, "e1": 40 * made.renders["e1"]}
+    export(replace(made, renders=loud), tmp_path, formats=["reaper"], delivery=AT_16K)
+    item = reaper_items(tmp_path)["e1"]
+    assert item["file"].startswith("handles/")
+    file, _ = soundfile.read(tmp_path / item["file"])
+    assert np.abs(file).max() == pytest.approx(1.0)
+    np.testing.assert_allclose(played(item, tmp_path, made.audio.shape, RATE), made.stems["e1"], atol=3e-7)
+
+
 # --- where a render can't say what the stem is
 
 
@@ -236,8 +251,6 @@ def test_without_renders_every_item_is_a_stem_and_a_muted_step_is_left_out(tmp_p
 @pytest.mark.parametrize("fades_s", [(0.0, 0.0), (0.01, 0.05), (0.3, 0.4)])
 def test_short_sounds_are_rebuilt_too(length_s: float, fades_s: tuple[float, float]) -> None:
     """Sounds shorter than their fades, where rise and fall meet."""
-    from audio_agent_zoo.mixing import Placement, mix
-
     step = Step(id="e1", prompt="tick", start_s=0.1, end_s=0.6, fade_in_s=fades_s[0], fade_out_s=fades_s[1])
     sound = noise(length_s, 0.2, 4)
     placement = Placement(sound, 0.1, 0.6, level_lufs=-30, fade_in_s=fades_s[0], fade_out_s=fades_s[1])
@@ -246,8 +259,6 @@ def test_short_sounds_are_rebuilt_too(length_s: float, fades_s: tuple[float, flo
 
 
 def report_of(folder: Path) -> dict[str, Any]:
-    import json
-
     return json.loads((folder / "report.json").read_text(encoding="utf-8"))
 
 
@@ -347,8 +358,6 @@ def test_aaf_holds_sound_places_levels_and_fades(tmp_path: Path) -> None:
 
 
 def test_a_missing_extra_is_named_with_its_pip_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
     for module, kind in (("opentimelineio", "otio"), ("aaf2", "aaf")):
         monkeypatch.setitem(sys.modules, module, None)
         with pytest.raises(ImportError, match=r'pip install "audio-agent-zoo\[daw\]"'):
