@@ -2,7 +2,7 @@
 
 from audio_agent_zoo.media.files import atomic_path
 from audio_agent_zoo.media.frames import VideoInfo, iter_frames, probe_video
-from audio_agent_zoo.media.sound import SUBTYPES, read_audio, resample, write_audio
+from audio_agent_zoo.media.sound import SUBTYPES, read_audio, read_soundtrack, resample, write_audio
 from audio_agent_zoo.media.video import mux, write_video
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "mux",
     "probe_video",
     "read_audio",
+    "read_soundtrack",
     "resample",
     "write_audio",
     "write_video",

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from audio_agent_zoo.errors import MediaError
 from audio_agent_zoo.media.files import atomic_path
+from audio_agent_zoo.media.frames import opened
 from audio_agent_zoo.rates import SAMPLE_RATE
 
 Audio = NDArray[np.float32]
@@ -49,33 +50,65 @@ def read_audio(source: str | Path | bytes, sample_rate: int = SAMPLE_RATE) -> Au
         with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file:
             audio, rate = soundfile.read(file, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError:
-        audio, rate = _decode(source, name)
+        audio, rate, _ = _decode(source, name)
     except OSError as error:
         raise MediaError(f"{name} can't be read: {error.strerror or error}.") from error
+    return resample(_mono(audio, name), rate, sample_rate)
+
+
+def _mono(audio: Audio, name: str) -> Audio:
     if not len(audio):
         raise MediaError(f"{name} holds no samples; give a file with sound.")
     if not np.isfinite(audio).all():
         raise MediaError(f"{name} holds values that are no numbers (NaN or infinity); export it again.")
-    mono = np.ascontiguousarray(audio[:, 0] if audio.shape[1] == 1 else audio.mean(axis=1))
-    return resample(mono, rate, sample_rate)
+    return np.ascontiguousarray(audio[:, 0] if audio.shape[1] == 1 else audio.mean(axis=1))
 
 
-def _decode(source: str | Path | bytes, name: str) -> tuple[Audio, int]:
-    """Sound `(samples, channels)` of what libsndfile doesn't know, at its own rate."""
+def read_soundtrack(path: str | Path, sample_rate: int = SAMPLE_RATE) -> Audio:
+    """Read the sound of a video as mono, from the instant of its first frame on.
+
+    A track that begins later has silence before it, one that begins earlier loses what comes before the picture,
+    so that sample and frame of one instant belong together.
+
+    Args:
+        path: Video file.
+        sample_rate: Rate to resample to.
+
+    Returns:
+        `(samples,)` float32, full scale at 1.
+
+    Raises:
+        MediaError: If the file is missing, has no picture or no sound, is damaged, or not finite.
+    """
+    with opened(path) as (container, stream):
+        first = next(container.decode(stream), None)
+    if first is None:
+        raise MediaError(f"{path} has no frames; give another video.")
+    audio, rate, start_s = _decode(path, str(path))
+    late = round((start_s - (first.time or 0.0)) * rate)
+    audio = np.pad(audio, [(late, 0), (0, 0)]) if late > 0 else audio[-late:]
+    return resample(_mono(audio, str(path)), rate, sample_rate)
+
+
+def _decode(source: str | Path | bytes, name: str) -> tuple[Audio, int, float]:
+    """Sound `(samples, channels)` of what libsndfile doesn't know, at its own rate; and when it begins, in seconds."""
     import av
 
     hint = "Give WAV, FLAC, OGG, MP3, or a video with sound."
     blocks: list[NDArray[Any]] = []
+    start_s = 0.0
     try:
         with av.open(io.BytesIO(source) if isinstance(source, bytes) else str(source), mode="r") as container:
             if not container.streams.audio:
                 raise MediaError(f"{name} has no sound. {hint}")
             resampler = None
             for frame in container.decode(audio=0):
+                if resampler is None:
+                    start_s = frame.time or 0.0
                 resampler = resampler or av.AudioResampler(format="fltp", layout=frame.layout, rate=frame.sample_rate)
                 blocks += [part.to_ndarray().T for part in resampler.resample(frame)]
             if resampler is None:
-                return np.zeros((0, 1), np.float32), SAMPLE_RATE
+                return np.zeros((0, 1), np.float32), SAMPLE_RATE, 0.0
             blocks += [part.to_ndarray().T for part in resampler.resample(None)]
             stream = container.streams.audio[0]
             stated_s = stream.duration and stream.time_base and float(stream.duration * stream.time_base)
@@ -83,7 +116,7 @@ def _decode(source: str | Path | bytes, name: str) -> tuple[Audio, int]:
         raise MediaError(f"{name} can't be read as sound: {error.strerror or error}. {hint}") from error
     audio, rate = np.concatenate(blocks).astype(np.float32, copy=False), int(resampler.rate)
     # Codecs fill their last frame; the container knows where the sound ends.
-    return (audio[: round(stated_s * rate)] if stated_s else audio), rate
+    return (audio[: round(stated_s * rate)] if stated_s else audio), rate, start_s
 
 
 def checked_sound(audio: NDArray[np.floating], name: str) -> float:

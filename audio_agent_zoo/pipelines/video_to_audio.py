@@ -238,8 +238,8 @@ class VideoToAudioPipeline:
         while written is None or written.shape[1] < length:
             count = window if video.fixed_window else min(window, length - start)
             stretch = self.parts.connector.stretch(embedded, start, count)
-            given = None if written is None else written[:, start:]
             done = 0 if written is None else written.shape[1]
+            given = None if written is None or done == start else written[:, start:]
 
             def advance(step: int, total: int, done: int = done) -> None:
                 if callback is not None:

@@ -150,11 +150,12 @@ class VideoToAudioParts:
         folder.mkdir(parents=True, exist_ok=True)
         # Last written, so that a save cut off leaves no folder that looks whole.
         (folder / CONFIG_NAME).unlink(missing_ok=True)
-        writers = {
+        llm = self.bases.get(LANGUAGE_MODEL)
+        writers: dict[str, Callable[[Path], None]] = {
             FRAME_ENCODER: self.frame_encoder.save_pretrained,
             TEMPORAL_CONNECTOR: self.connector.save_pretrained,
             LANGUAGE_MODEL: self.lm.save_base,
-            SEMANTIC_TOKEN_LM: self.lm.save_pretrained,
+            SEMANTIC_TOKEN_LM: lambda place: self.lm.save_pretrained(place, llm.repo if llm else ""),
             SEMANTIC_QUANTIZER: self.quantizer.save_pretrained,
             VISUAL_ADAPTER: self.adapter.save_pretrained,
         }

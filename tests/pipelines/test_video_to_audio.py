@@ -1,6 +1,7 @@
 """Video to audio on tiny weights: lengths, batches, windows, the base left alone, what is said, bad videos."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,12 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def pipeline(published: Path) -> VideoToAudioPipeline:
     return VideoToAudioPipeline.from_pretrained(published)
+
+
+def sampled(pipeline: VideoToAudioPipeline, **generation: Any) -> VideoToAudioPipeline:
+    """The same networks, sampled otherwise."""
+    parts = pipeline.parts
+    return VideoToAudioPipeline(pipeline.base, replace(parts, video=replace(parts.video, **generation)))
 
 
 # Lengths
@@ -85,22 +92,22 @@ def test_long_arrays_are_looked_at_in_pieces(pipeline: VideoToAudioPipeline) -> 
 
 
 def test_videos_in_a_list_sound_as_one_by_one(pipeline: VideoToAudioPipeline) -> None:
-    videos = [tiny_video.moving(n, seed=i) for i, n in enumerate([22, 9, 22, 43, 22])]
-    captions = ["rain", None, "a dog barks in the rain", "a dog barks", "rain"]
-    seeds = [1, 2, 3, 4, 5]
+    videos = [tiny_video.moving(n, seed=i) for i, n in enumerate([22, 9, 22, 31])]
+    captions = ["rain", None, "a dog barks in the rain", "a dog barks"]
+    seeds = [1, 2, 3, 4]
     together = pipeline(videos, captions, seed=seeds)
-    assert together.seeds == seeds and len(together.audios) == 5
+    assert together.seeds == seeds and len(together.audios) == 4
     for i, video in enumerate(videos):
         alone = pipeline(video, captions[i], seed=seeds[i])
         np.testing.assert_array_equal(together.tokens[i], alone.tokens[0])
         np.testing.assert_allclose(together.audios[i], alone.audios[0], atol=2e-5)
-    assert np.abs(together.audios[0] - together.audios[4]).max() > 1e-3
+    assert np.abs(together.audios[0] - together.audios[2]).max() > 1e-3
     shared = pipeline([videos[0], videos[2]], "rain", seed=1)
     np.testing.assert_allclose(shared.audios[0], together.audios[0], atol=2e-5)
 
 
 def test_every_input_counts_and_calls_leave_nothing_behind(pipeline: VideoToAudioPipeline) -> None:
-    video, other = tiny_video.moving(22), tiny_video.moving(22, seed=7)
+    video, other = tiny_video.moving(13), tiny_video.moving(13, seed=7)
     first = pipeline(video, "rain", seed=5)
     changed = [
         pipeline(other, "rain", seed=5),
@@ -119,9 +126,9 @@ def test_every_input_counts_and_calls_leave_nothing_behind(pipeline: VideoToAudi
     np.testing.assert_array_equal(again.tokens[0], first.tokens[0])
 
 
-def test_drawn_tokens_follow_the_seed() -> None:
-    warm = tiny_video.pipeline(temperature=1.0, top_k=5)
-    video = tiny_video.moving(43)
+def test_drawn_tokens_follow_the_seed(pipeline: VideoToAudioPipeline) -> None:
+    warm = sampled(pipeline, temperature=1.0, top_k=5)
+    video = tiny_video.moving(22)
     first, same, other = (warm(video, "rain", seed=seed, num_inference_steps=1) for seed in (3, 3, 4))
     np.testing.assert_array_equal(first.tokens[0], same.tokens[0])
     np.testing.assert_array_equal(first.audios[0], same.audios[0])
@@ -134,7 +141,7 @@ def test_drawn_tokens_follow_the_seed() -> None:
 # The base
 
 
-@pytest.mark.parametrize("n_frames", [9, 43])
+@pytest.mark.parametrize("n_frames", [9, 31])
 def test_visual_scale_zero_is_the_base_bit_for_bit(pipeline: VideoToAudioPipeline, n_frames: int) -> None:
     base = TextToAudioPipeline(tiny.parts())
     expected = base("a dog barks", n_frames / 21.5, seed=8).audios[0]
@@ -185,9 +192,11 @@ def test_long_videos_go_on_from_the_last_tokens(pipeline: VideoToAudioPipeline) 
 
 
 @pytest.mark.parametrize(("n_frames", "expected"), [(11, 26), (17, 40), (18, 42), (31, 73)])
-def test_windows_give_the_number_of_tokens_of_any_length(n_frames: int, expected: int) -> None:
-    for generation in ({}, {"fixed_window": True}, {"context_tokens": 0}, {"window_tokens": 3, "context_tokens": 9}):
-        made = tiny_video.pipeline(**generation)
+def test_windows_give_the_number_of_tokens_of_any_length(
+    pipeline: VideoToAudioPipeline, n_frames: int, expected: int
+) -> None:
+    for generation in ({"fixed_window": True}, {"context_tokens": 0}, {"window_tokens": 9, "context_tokens": 20}):
+        made = sampled(pipeline, **generation)
         encoded = made.encode_video(tiny_video.moving(n_frames))
         seen: list[tuple[str, int, int]] = []
         (tokens,) = made.write_tokens([encoded], [""], [0], lambda *news, seen=seen: seen.append(news))
@@ -196,8 +205,8 @@ def test_windows_give_the_number_of_tokens_of_any_length(n_frames: int, expected
         assert done == sorted(done) and done[-1] == expected and {total for *_, total in seen} == {expected}
 
 
-def test_a_fixed_window_holds_the_last_frame() -> None:
-    fixed = tiny_video.pipeline(fixed_window=True)
+def test_a_fixed_window_holds_the_last_frame(pipeline: VideoToAudioPipeline) -> None:
+    fixed = sampled(pipeline, fixed_window=True)
     encoded = fixed.encode_video(tiny_video.moving(11))
     (tokens,) = fixed.write_tokens([encoded], ["rain"], [0])
     lm, connector = fixed.parts.lm, fixed.parts.connector
@@ -303,7 +312,7 @@ def test_bad_files_are_refused_and_nothing_is_written(
 
 
 def test_an_8k_frame_is_a_video(pipeline: VideoToAudioPipeline, tmp_path: Path) -> None:
-    write_video(tmp_path / "8k.mp4", np.full((1, 4320, 7680, 3), 90, np.uint8), 25)
+    write_video(tmp_path / "8k.mp4", np.zeros((1, 4320, 7680, 3), np.uint8), 25)
     assert len(pipeline(tmp_path / "8k.mp4", "rain", num_inference_steps=1).audios[0]) == 640
 
 

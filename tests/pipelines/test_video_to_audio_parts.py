@@ -52,7 +52,7 @@ def same(a: VideoToAudioOutput, b: VideoToAudioOutput) -> None:
 
 
 def sound(pipeline: VideoToAudioPipeline) -> VideoToAudioOutput:
-    return pipeline(tiny_video.moving(22), "a dog barks", seed=3)
+    return pipeline(tiny_video.moving(9), "a dog barks", seed=3)
 
 
 def test_it_comes_back_from_a_fresh_place(published: Path, pipeline: VideoToAudioPipeline, tmp_path: Path) -> None:
@@ -161,10 +161,6 @@ def _one_is_nan(state: dict[str, Tensor]) -> None:
     next(value for value in state.values() if value.is_floating_point()).view(-1)[-1] = torch.nan
 
 
-def _one_is_infinite(state: dict[str, Tensor]) -> None:
-    next(value for value in state.values() if value.is_floating_point()).view(-1)[0] = -torch.inf
-
-
 def _one_is_missing(state: dict[str, Tensor]) -> None:
     del state[sorted(state)[0]]
 
@@ -175,12 +171,12 @@ def _one_too_short(state: dict[str, Tensor]) -> None:
 
 
 @pytest.mark.parametrize("part", PARTS)
-@pytest.mark.parametrize("change", [_one_is_nan, _one_is_infinite, _one_is_missing, _one_too_short])
+@pytest.mark.parametrize("change", [_one_is_nan, _one_is_missing, _one_too_short])
 def test_bad_weights_name_their_part(folder: Path, part: str, change: Callable[[dict[str, Tensor]], None]) -> None:
     respoil(folder, part, change)
     with pytest.raises(WeightsError, match=part) as caught:
         VideoToAudioPipeline.from_pretrained(folder)
-    if change in (_one_is_nan, _one_is_infinite):
+    if change is _one_is_nan:
         assert "no numbers" in str(caught.value)
 
 
