@@ -145,7 +145,9 @@ def _stage_bars() -> Callable[[str, int, int], None]:
     bars: dict[str, tqdm[None]] = {}
 
     def advance(stage: str, done: int, total: int) -> None:
-        bar = bars.setdefault(stage, tqdm(desc=stage, file=sys.stderr))
+        if stage not in bars:
+            bars[stage] = tqdm(desc=stage, file=sys.stderr)
+        bar = bars[stage]
         bar.total = total
         bar.update(done - bar.n)
         if done >= total:

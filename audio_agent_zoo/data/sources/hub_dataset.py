@@ -1,7 +1,7 @@
 """Any Hugging Face data set with videos in a column: from the Hub or the disk, whole or as a stream."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio_agent_zoo.data.sources.examples import FoleyExample
+from audio_agent_zoo.data.sources.hub_columns import Columns, class_labels, find_columns, read_captions, read_class, undecoded
 from audio_agent_zoo.data.sources.splits import Split, held_out, is_split, read_split
 from audio_agent_zoo.data.sources.video_files import NoPictureError, VideoRow, read_clip, words
 from audio_agent_zoo.errors import MediaError
@@ -18,29 +19,7 @@ from audio_agent_zoo.media import read_audio
 if TYPE_CHECKING:
     import datasets
 
-_CAPTIONS = ("captions", "caption", "text", "description", "prompt")
-_CLASSES = ("class_name", "class", "category", "label")
-_ONSETS = ("onset_s", "onsets")
 _REMOTE = ("hf://", "zip://", "tar://")
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Which columns hold what; "" is found by type and name, or is not there.
-
-    Attributes:
-        video: Videos: bytes or paths.
-        audio: Sounds, where they are not in the videos.
-        captions: A text or a list of texts.
-        class_name: Text, or a class label.
-        onset_s: List of seconds.
-    """
-
-    video: str = ""
-    audio: str = ""
-    captions: str = ""
-    class_name: str = ""
-    onset_s: str = ""
 
 
 class HubDatasetSource:
@@ -74,10 +53,10 @@ class HubDatasetSource:
         origin: Mapping[str, Any] | None = None,
     ) -> None:
         features: Mapping[str, Any] = dataset.features or {key: None for key in next(iter(dataset), {})}
-        self.columns = _found(columns or Columns(), features)
-        self.origin = dict(origin) if origin is not None else {"fingerprint": getattr(dataset, "_fingerprint", None)}
-        self.class_names: list[str] | None = getattr(features.get(self.columns.class_name), "names", None)
-        self.dataset = _undecoded(dataset, features)
+        self.columns = find_columns(columns or Columns(), features)
+        self.origin = dict(origin) if origin is not None else {"data": _fingerprint(dataset)}
+        self.labels = class_labels(features.get(self.columns.class_name))
+        self.dataset = undecoded(dataset, features)
         self.positions = range(_length(dataset, n_clips)) if positions is None else tuple(positions)
         self.name, self.root = name, Path(root) if root is not None else None
         self._stream: Iterator[dict[str, Any]] | None = None
@@ -157,9 +136,9 @@ class HubDatasetSource:
             audio = read_audio(self._payload(row[self.columns.audio], name)[0])
         if row[self.columns.video] is None:
             raise NoPictureError(f"{name} has no video in column {self.columns.video}.")
-        class_name = self._class_name(row)
+        class_name = read_class(row.get(self.columns.class_name), self.labels)
         onset_s = tuple(float(t) for t in (row.get(self.columns.onset_s) or ()))
-        captions = _captions(row.get(self.columns.captions)) or ((words(class_name),) if class_name else ())
+        captions = read_captions(row.get(self.columns.captions)) or ((words(class_name),) if class_name else ())
         source, suffix = self._payload(row[self.columns.video], name)
         if isinstance(source, bytes):
             return _from_bytes(source, suffix, VideoRow(name, "", captions, class_name, onset_s), image_size, audio)
@@ -183,12 +162,6 @@ class HubDatasetSource:
         self._stream = None
         raise MediaError(f"the stream has no row {position}; it ended after {self._next}.")
 
-    def _class_name(self, row: Mapping[str, Any]) -> str:
-        value = row.get(self.columns.class_name)
-        if value is None:
-            return ""
-        return self.class_names[value] if self.class_names and isinstance(value, int) else str(value)
-
     def _payload(self, value: Any, name: str) -> tuple[bytes | str, str]:
         """Bytes or path of what a cell holds, and its suffix."""
         path = value.get("path") if isinstance(value, dict) else value if isinstance(value, str) else None
@@ -201,6 +174,13 @@ class HubDatasetSource:
         if path.startswith(_REMOTE):
             return _fetched(path), suffix
         return str(self.root / path if self.root is not None else Path(path)), suffix
+
+
+def _fingerprint(dataset: Any) -> str | None:
+    """Hash of the rows, which a stream does not have."""
+    import datasets
+
+    return str(dataset._fingerprint) if isinstance(dataset, datasets.Dataset) else None
 
 
 def _fetched(path: str) -> bytes:
@@ -259,54 +239,12 @@ def _length(dataset: Any, n_clips: int | None) -> int:
     return min(one for one in (known, n_clips) if one is not None)
 
 
-def _found(columns: Columns, features: Mapping[str, Any]) -> Columns:
-    """The columns by name, looked for where none is given."""
-    import datasets
-
-    there = ", ".join(features) or "none"
-    if gone := [name for name in asdict(columns).values() if name and name not in features]:
-        raise ValueError(f"there is no column {', '.join(gone)}; there are {there}.")
-
-    def of_type(kind: type) -> list[str]:
-        return [name for name, feature in features.items() if isinstance(feature, kind)]
-
-    def first(names: Sequence[str]) -> str:
-        return next((name for name in names if name in features), "")
-
-    video = columns.video or first([*of_type(datasets.Video), "video", "mp4"])
-    if not video:
-        raise ValueError(f"no column holds videos; there are {there}. Name it with Columns(video=...).")
-    return Columns(
-        video=video,
-        audio=columns.audio or first([*of_type(datasets.Audio), "audio"]),
-        captions=columns.captions or first(_CAPTIONS),
-        class_name=columns.class_name or first(_CLASSES),
-        onset_s=columns.onset_s or first(_ONSETS),
-    )
-
-
-def _undecoded(dataset: Any, features: Mapping[str, Any]) -> Any:
-    """The same rows with bytes and paths where the data set would decode."""
-    import datasets
-
-    for name, feature in features.items():
-        for kind in (datasets.Audio, datasets.Video, datasets.Image):
-            if isinstance(feature, kind) and feature.decode:
-                dataset = dataset.cast_column(name, kind(decode=False))
-    return dataset
-
-
-def _captions(value: Any) -> tuple[str, ...]:
-    several = [value] if isinstance(value, str) else value or []
-    return tuple(dict.fromkeys(text for one in several if (text := " ".join(str(one).split()))))
-
-
 def _from_bytes(
     content: bytes, suffix: str, row: VideoRow, image_size: int, audio: NDArray[np.float32] | None
 ) -> FoleyExample:
     """Read a video by way of a file that lasts as long as its frames are read."""
     folder = TemporaryDirectory(prefix="audio_agent_zoo_")
-    path = Path(folder.name) / f"{row.id}{suffix or '.mp4'}"
+    path = Path(folder.name) / f"clip{suffix or '.mp4'}"
     try:
         path.write_bytes(content)
         read = read_clip(VideoRow(row.id, str(path), row.captions, row.class_name, row.onset_s), image_size, audio)
