@@ -37,7 +37,7 @@ def draw_strip(axes: "Axes", frames: NDArray[np.uint8], duration_s: float) -> No
     aspect = room.width / len(frames) / room.height
     for i, frame in enumerate(frames):
         axes.imshow(_cropped(frame, aspect), extent=(i * step, (i + 1) * step, 0, 1), aspect="auto", zorder=1)
-    axes.set_xlim(0, duration_s)
+    axes.set(xlim=(0, duration_s), yticks=[])
 
 
 def _cropped(frame: NDArray[np.uint8], aspect: float) -> NDArray[np.uint8]:
