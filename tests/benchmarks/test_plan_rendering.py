@@ -3,6 +3,7 @@
 Run with `pytest -m benchmark tests/benchmarks -s`.
 """
 
+from collections.abc import Callable
 from time import perf_counter
 
 import numpy as np
@@ -24,14 +25,21 @@ LENGTHS_S = [10.0, 4.0, 3.0, 2.0, 1.5, 1.0]
 
 def test_six_events_against_one_at_a_time_at_full_width() -> None:
     pipeline = TextToAudioPipeline.from_pretrained("foley-mini")
-    pipeline(PROMPTS[:1], 1.0)
-    started = perf_counter()
-    pipeline(PROMPTS, LENGTHS_S)
-    ours = perf_counter() - started
-    started = perf_counter()
-    for prompt in PROMPTS:
-        pipeline(prompt, 10.24)
-    ratio = ours / (perf_counter() - started)
+
+    def seconds(work: Callable[[], object]) -> float:
+        started = perf_counter()
+        work()
+        return perf_counter() - started
+
+    # The shortest of several runs each, by turns: another process in between slows one run, not all.
+    pairs = [
+        (
+            seconds(lambda: pipeline(PROMPTS, LENGTHS_S)),
+            seconds(lambda: [pipeline(prompt, 10.24) for prompt in PROMPTS]),
+        )
+        for _ in range(3)
+    ]
+    ratio = min(ours for ours, _ in pairs) / min(naive for _, naive in pairs)
     print(f"\nsix events, planned widths / naive loop: {ratio:.2f} of its time")
     assert ratio <= 0.5
 
