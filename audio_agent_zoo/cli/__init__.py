@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from audio_agent_zoo import __version__
-from audio_agent_zoo.cli import publishing, sound, weights
+from audio_agent_zoo.cli import publishing, sound, sources, weights
 from audio_agent_zoo.errors import AudioAgentError, MediaError
 
 USAGE, PLANNER, RENDER, FILES, INTERRUPTED = 2, 3, 4, 5, 130
@@ -68,13 +68,19 @@ def _parser() -> argparse.ArgumentParser:
     plan.set_defaults(run=sound.plan)
 
     prepare = commands.add_parser("prepare", help="encode clips once for the trainings of the video half")
-    prepare.add_argument("--source", choices=("synthesis",), default="synthesis", help="where clips come from")
+    sources.add_source(prepare)
     prepare.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="features: train/, validation/")
     prepare.add_argument("--weights", default="foley-mini", help="folder with the frozen parts (default foley-mini)")
-    prepare.add_argument("--clips", type=int, default=2800, help="training clips of the procedural world")
     prepare.add_argument("--window", type=float, default=10.24, metavar="S", help="longest stretch (default 10.24)")
     prepare.add_argument("--num-proc", type=int, default=1, help="processes that encode")
     prepare.set_defaults(run=weights.prepare)
+
+    check = commands.add_parser("data-check", help="look through clips: lengths, silence, loudness, classes, captions")
+    sources.add_source(check)
+    check.add_argument("--out", type=Path, default=Path("data_check"), metavar="FOLDER", help="table, JSON and picture")
+    check.add_argument("--sample", type=int, metavar="N", help="look at N clips drawn from all (default: all)")
+    check.add_argument("--num-proc", type=int, default=1, help="processes that read")
+    check.set_defaults(run=sources.data_check)
 
     fit = commands.add_parser("fit", help="train a stage from a recipe (arguments of LightningCLI)", add_help=False)
     fit.set_defaults(run=weights.fit)

@@ -6,6 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from audio_agent_zoo.cli.sources import open_splits
+from audio_agent_zoo.errors import MediaError
+
 
 def find_recipe(path: Path) -> Path:
     """A recipe in the working directory, or the copy that the installed package carries.
@@ -29,19 +32,17 @@ def prepare(arguments: argparse.Namespace) -> int:
     """Encode clips into shards of features."""
     from tqdm import tqdm
 
-    from audio_agent_zoo.data.prepare import PrepareSettings
+    from audio_agent_zoo.data.prepare import PrepareSettings, shard_path
     from audio_agent_zoo.data.prepare import prepare as encode
-    from audio_agent_zoo.data.sources.synthesis import FoleyWorldVideos
     from audio_agent_zoo.hub import resolve
 
     settings = PrepareSettings(str(resolve(arguments.weights)), window_s=arguments.window)
-    held_out = max(28, arguments.clips // 20)
-    sources = {
-        "train": FoleyWorldVideos("train", arguments.clips, arguments.window),
-        "validation": FoleyWorldVideos("validation", held_out, arguments.window),
-    }
-    for name, source in sources.items():
-        bar = tqdm(desc=name, unit="clip", total=len(source), file=sys.stderr)
+    for name, source in open_splits(arguments, arguments.window).items():
+        # What an earlier run encoded must not count as the speed of this one.
+        shards = range(-(-len(source) // settings.rows_per_shard))
+        n_there = sum(shard_path(arguments.output / name, i).exists() for i in shards) * settings.rows_per_shard
+        there = min(n_there, len(source))
+        bar = tqdm(desc=name, unit="clip", total=len(source), initial=there, file=sys.stderr)
         report = encode(
             source,
             arguments.output / name,
@@ -53,6 +54,10 @@ def prepare(arguments: argparse.Namespace) -> int:
         print(f"{name}: {report.n_rows} rows, {report.n_new} clips encoded now, {len(report.skipped)} skipped")
         for clip, reason in report.skipped.items():
             print(f"  {clip}: {reason}")
+        if not report.n_rows:
+            raise MediaError(
+                f"none of the {len(source)} clips for {name} can be used; audio-agent data-check tells more."
+            )
     return 0
 
 

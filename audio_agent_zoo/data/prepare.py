@@ -187,11 +187,32 @@ def write_shard(folder: Path, shard: int, encoders: Encoders, source: FoleySourc
         except (MediaError, ValueError) as error:
             skipped[f"clip {index}"] = str(error)
     with atomic_path(shard_path(folder, shard)) as partial:
-        datasets.Dataset.from_list([dict(row) for row in rows]).to_parquet(str(partial))
+        features = _features()
+        columns = {name: [dict(row)[name] for row in rows] for name in features}
+        datasets.Dataset.from_dict(columns, features=features).to_parquet(str(partial))
     if skipped:
         with atomic_path(shard_path(folder, shard).with_suffix(".skipped.json")) as partial:
             partial.write_text(json.dumps(skipped, indent=2) + "\n", encoding="utf-8")
     return len(clips), skipped
+
+
+def _features() -> Any:
+    """Types of the columns, said outright: a shard without onsets or without rows would have others."""
+    from datasets import Features, List, Value
+
+    return Features(
+        {
+            "id": Value("string"),
+            "captions": List(Value("string")),
+            "class_name": Value("string"),
+            "onset_s": List(Value("float64")),
+            "frames": Value("binary"),
+            "n_frames": Value("int64"),
+            "tokens": List(Value("int64")),
+            "latents": Value("binary"),
+            "latent_shape": List(Value("int64")),
+        }
+    )
 
 
 def shard_path(folder: Path, shard: int) -> Path:

@@ -40,6 +40,14 @@ def window_seed(seed: int, index: int) -> int:
     return int.from_bytes(sha256(f"{seed}/{index}".encode()).digest()[:4], "big")
 
 
+def _shared_width(columns: int, multiple: int, native: int) -> int:
+    """The next doubling of `multiple`: few widths, so that sounds of a plan share batches, and those of training."""
+    width = multiple
+    while width < columns:
+        width *= 2
+    return min(width, native)
+
+
 def cut_into_windows(
     item: int, columns: int, seed: int, *, multiple: int, min_columns: int, native_columns: int
 ) -> list[Window]:
@@ -58,8 +66,7 @@ def cut_into_windows(
     """
     native = ceil(native_columns / multiple) * multiple
     if columns <= native:
-        width = ceil(max(columns, min(min_columns, native)) / multiple) * multiple
-        return [Window(item, width, columns, seed)]
+        return [Window(item, _shared_width(max(columns, min(min_columns, native)), multiple, native), columns, seed)]
     overlap = overlap_columns(native)
     count = ceil((columns - overlap) / (native - overlap))
     return [Window(item, native, native, window_seed(seed, i), i * (native - overlap)) for i in range(count)]

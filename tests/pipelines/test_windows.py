@@ -35,7 +35,8 @@ def test_windows_cover_the_sound(columns: int, multiple: int, min_columns: int, 
     assert columns <= total < columns + native
     if columns <= native:
         (window,) = windows
-        assert window.width < max(columns, min(min_columns, native)) + multiple
+        assert window.width < 2 * max(columns, min(min_columns, native), multiple)
+        assert window.width == native or (window.width // multiple).bit_count() == 1, "few widths share batches"
 
 
 def test_seeds_of_windows_stay_as_they_are() -> None:

@@ -8,6 +8,7 @@ _CAPTIONS = ("captions", "caption", "text", "description", "prompt")
 _CLASSES = ("class_name", "class", "category", "label")
 _ONSETS = ("onset_s", "onsets")
 
+
 @dataclass(frozen=True)
 class Columns:
     """Which columns hold what; "" is found by type and name, or is not there.

@@ -10,7 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio_agent_zoo.data.sources.examples import FoleyExample
-from audio_agent_zoo.data.sources.hub_columns import Columns, class_labels, find_columns, read_captions, read_class, undecoded
+from audio_agent_zoo.data.sources.hub_columns import (
+    Columns,
+    class_labels,
+    find_columns,
+    read_captions,
+    read_class,
+    undecoded,
+)
 from audio_agent_zoo.data.sources.splits import Split, held_out, is_split, read_split
 from audio_agent_zoo.data.sources.video_files import NoPictureError, VideoRow, read_clip, words
 from audio_agent_zoo.errors import MediaError
@@ -160,7 +167,7 @@ class HubDatasetSource:
             if self._next > position:
                 return dict(row)
         self._stream = None
-        raise MediaError(f"the stream has no row {position}; it ended after {self._next}.")
+        raise MediaError(f"the stream has no row {position}; it ended before. Give n_clips as there are.")
 
     def _payload(self, value: Any, name: str) -> tuple[bytes | str, str]:
         """Bytes or path of what a cell holds, and its suffix."""
