@@ -34,6 +34,7 @@ TEXT_TO_AUDIO = (
 FRAME_ENCODER, TEMPORAL_CONNECTOR = "frame_encoder", "temporal_connector"
 LANGUAGE_MODEL, SEMANTIC_TOKEN_LM = "language_model", "semantic_token_lm"
 HUBERT, SEMANTIC_QUANTIZER = "hubert", "semantic_quantizer"
+AUDIO_TEXT = "audio_text"
 VISUAL_ADAPTER = "visual_adapter"
 VIDEO_TO_AUDIO = (
     FRAME_ENCODER,

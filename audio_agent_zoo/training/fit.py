@@ -7,8 +7,9 @@ from pathlib import Path
 from lightning.pytorch.cli import LightningCLI
 
 # Bare class names in recipes resolve to what is imported here.
-from audio_agent_zoo.data import foley_features, foley_latents, foley_scenes, foley_world  # noqa: F401
+from audio_agent_zoo.data import foley_captions, foley_features, foley_latents, foley_scenes, foley_world  # noqa: F401
 from audio_agent_zoo.training import (  # noqa: F401
+    audio_text_training,
     autoencoder_training,
     callbacks,
     classifier_training,
