@@ -1,6 +1,6 @@
 """Loaders of the networks that metrics of the field stand on. None of them downloads anything unless told to."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from audio_agent_zoo.errors import WeightsError
 from audio_agent_zoo.hub import resolve
-from audio_agent_zoo.metrics.features import FeatureNetwork
+from audio_agent_zoo.metrics.features import FeatureNetwork, on_device
 from audio_agent_zoo.metrics.public_weights import PUBLIC_WEIGHTS, load_exactly, read_state, weights_file
 from audio_agent_zoo.models.panns import SAMPLE_RATE as PANNS_RATE
 from audio_agent_zoo.models.panns import Cnn14, mel_weights
@@ -50,7 +50,7 @@ def vggish(
     load_exactly(network, state, file, r"pproc\.")
     return FeatureNetwork(
         "vggish",
-        _on(device, network.to(device)),
+        on_device(device, network.to(device)),
         network.dim,
         VGGISH_RATE,
         "FAD",
@@ -101,7 +101,7 @@ def panns_cnn14(
         else (network.forward, network.fc_audioset.out_features)
     )
     details = {"output": output, **_hash(expected_sha256)}
-    return FeatureNetwork("panns_cnn14_16k", _on(device, compute), dim, PANNS_RATE, "FD-PANNs", details)
+    return FeatureNetwork("panns_cnn14_16k", on_device(device, compute), dim, PANNS_RATE, "FD-PANNs", details)
 
 
 @dataclass(frozen=True)
@@ -205,11 +205,6 @@ class _ClapSides:
         tokens = self.tokenizer(list(captions), padding=True, truncation=True, return_tensors="pt")
         made = self.model.get_text_features(**{key: tokens[key].to(self.model.device) for key in tokens})
         return torch.as_tensor(made.pooler_output)
-
-
-def _on(device: str | torch.device, compute: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """Take clips from wherever they are."""
-    return lambda waveform: compute(waveform.to(device))
 
 
 def _hash(expected_sha256: str | None) -> dict[str, str | int | float]:

@@ -50,6 +50,16 @@ class FeatureNetwork:
         return {"features": self.name, **self.details}
 
 
+def on_device(device: str | torch.device, compute: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """A function of clips that takes them from wherever they are.
+
+    Args:
+        device: Where the network runs.
+        compute: The network, or a method of it.
+    """
+    return lambda clips: compute(clips.to(device))
+
+
 def checked_rows(rows: Tensor, dim: int | None, what: str) -> Tensor:
     """Rows `(clips, dim)` without a graph, if they can be measured.
 

@@ -34,8 +34,8 @@ MELCEPTION = DivergenceProtocol("melception", epsilon=1e-6)
 audioldm_eval takes the KL of PANNs logits."""
 
 PASST = DivergenceProtocol("passt", epsilon=0.0)
-"""KL of AudioGen and of the benchmark of MMAudio: on logits of PaSST, 527 classes of AudioSet, taken as if they
-excluded each other."""
+"""KL of the benchmark of MMAudio: on logits of PaSST, 527 classes of AudioSet, taken as if they excluded each other.
+That of AudioGen's code adds an epsilon of 1e-6, and hears a clip in stretches of up to 10 s without padding."""
 
 PROTOCOLS = {protocol.name: protocol for protocol in (MELCEPTION, PASST)}
 """Every protocol by its name."""

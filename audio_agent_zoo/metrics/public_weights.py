@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import new as new_hash
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +26,7 @@ class PublicWeights:
         license: Of the weights, or of the repository that publishes them where it states no other.
         sha256: Hash of the file, as several public projects pin it; None where none is known, or for a repository.
         md5: Hash its publisher gives; "" for none.
-        package: The publishers' own code, where nothing here loads the network.
+        loader: What loads it, in `audio_agent_zoo.metrics`.
     """
 
     name: str
@@ -33,7 +35,7 @@ class PublicWeights:
     license: str
     sha256: str | None = None
     md5: str = ""
-    package: str = ""
+    loader: str = ""
 
     @property
     def filename(self) -> str:
@@ -59,6 +61,7 @@ PUBLIC_WEIGHTS = {
             f"{_RELEASES}/harritaylor/torchvggish/releases/download/v0.1/vggish-10086976.pth",
             "Apache-2.0",
             sha256="10086976245803799d9194e9a73d9b6c1549c71d1b80106f5cade5608a561f4b",
+            loader="feature_networks.vggish",
         ),
         PublicWeights(
             "panns_cnn14_16k",
@@ -67,15 +70,22 @@ PUBLIC_WEIGHTS = {
             "CC-BY-4.0",
             sha256="e2ee543a27919542c2ea03eabaa70b24dcd4e6c8e05621de6b67a94e4c5058e6",
             md5="362fc5ff18f1d6ad2f6d464b45893f2c",
+            loader="feature_networks.panns_cnn14",
         ),
-        PublicWeights("clap", "CLAP score, FAD-CLAP", "laion/clap-htsat-unfused", "Apache-2.0"),
+        PublicWeights(
+            "clap",
+            "CLAP score, FAD-CLAP",
+            "laion/clap-htsat-unfused",
+            "Apache-2.0",
+            loader="feature_networks.clap",
+        ),
         PublicWeights(
             "passt",
             "KL-PaSST and FD-PaSST (10 s at 32 kHz)",
             f"{_RELEASES}/kkoutini/PaSST/releases/download/v0.0.1-audioset/passt-s-f128-p16-s10-ap.476-swa.pt",
             "Apache-2.0",
             sha256="302903fa8c4aee817b11dc982da0b29aaf8d11a3e722420476d0a12c9db70c2c",
-            package="hear21passt",
+            loader="classifier_networks.passt",
         ),
         PublicWeights(
             "melception",
@@ -84,14 +94,21 @@ PUBLIC_WEIGHTS = {
             "melception-21-05-10T09-28-40.pt",
             "MIT",
             md5="a71a41041e945b457c7d3d814bbcf72d",
-            package="github.com/v-iashin/SpecVQGAN",
+            loader="classifier_networks.melception",
         ),
         PublicWeights(
             "wav2clip",
             "Wav2CLIP similarity",
             f"{_RELEASES}/descriptinc/lyrebird-wav2clip/releases/download/v0.1.0-alpha/Wav2CLIP.pt",
             "MIT",
-            package="wav2clip",
+            loader="video_networks.wav2clip",
+        ),
+        PublicWeights(
+            "clip_vit_b32",
+            "Wav2CLIP similarity (the video's side)",
+            "openai/clip-vit-base-patch32",
+            "MIT",
+            loader="video_networks.clip_frames",
         ),
         PublicWeights(
             "imagebind",
@@ -99,25 +116,37 @@ PUBLIC_WEIGHTS = {
             "https://dl.fbaipublicfiles.com/imagebind/imagebind_huge.pth",
             "CC-BY-NC-SA-4.0",
             sha256="d6f6c22bedcc90708448d5d2fbb7b2db9c73f505dc89bd0b2e09b23af1b62157",
-            package="github.com/facebookresearch/ImageBind",
+            loader="video_networks.imagebind",
         ),
         PublicWeights(
             "synchformer",
             "DeSync (two stretches of 4.8 s: not for clips of 2 to 3 s)",
             f"{_RELEASES}/hkchengrex/MMAudio/releases/download/v0.1/synchformer_state_dict.pth",
             "MIT",
-            package="github.com/v-iashin/Synchformer",
+            md5="5b2f5594b0730f70e41e549b7c94390c",
+            loader="video_networks.synchformer",
         ),
         PublicWeights(
             "audiobox_aesthetics",
             "Audiobox aesthetics",
             "facebook/audiobox-aesthetics",
             "CC-BY-4.0",
-            package="audiobox_aesthetics",
+            loader="aesthetics.audiobox_aesthetics",
         ),
     )
 }
 """Networks that published figures stand on, by the name results give them."""
+
+MELCEPTION_STATISTICS = PublicWeights(
+    "melception_statistics",
+    "MKL and FID",
+    "https://raw.githubusercontent.com/v-iashin/SpecVQGAN/33c601d6dbb83867b8af5ad9b1613c31bafb4a40/specvqgan/modules/"
+    "losses/vggishish/data/train_means_stds_melspec_10s_22050hz.txt",
+    "MIT",
+    sha256="77e3ce8a878a837231581855434e2a85926b87d5cad0d57a3d0cad3292b2a5cc",
+    loader="classifier_networks.melception",
+)
+"""Mean and spread of every mel band over VGGSound, which Melception's inputs are normalised by."""
 
 
 def missing_network(name: str) -> WeightsError:
@@ -135,14 +164,10 @@ def missing_network(name: str) -> WeightsError:
     if name not in PUBLIC_WEIGHTS:
         raise ValueError(f"there is no network {name!r} in the table; it has {', '.join(PUBLIC_WEIGHTS)}.")
     weights = PUBLIC_WEIGHTS[name]
-    load = (
-        f"load it with its publishers' code ({weights.package}) and give it as a FeatureNetwork"
-        if weights.package
-        else "load it with audio_agent_zoo.metrics.feature_networks"
-    )
     return WeightsError(
         f"{weights.used_for} needs the network {name}, which was not given. Download its weights once "
-        f"({weights.license}): {weights.how_to_get}; then {load}."
+        f"({weights.license}): {weights.how_to_get}; then load them with "
+        f"audio_agent_zoo.metrics.{weights.loader}."
     )
 
 
@@ -161,24 +186,66 @@ def weights_file(path: str | Path | None, weights: PublicWeights, expected_sha25
     if path is None or not Path(path).is_file():
         given = "" if path is None else f" at {path}"
         raise WeightsError(f"{weights.used_for} needs the weights of {weights.name}, which are not there{given}. {get}")
-    if expected_sha256 is not None:
-        with Path(path).open("rb") as file:
-            digest = sha256()
-            while block := file.read(1 << 20):
-                digest.update(block)
-        if digest.hexdigest() != expected_sha256.lower():
-            raise WeightsError(
-                f"{path} has the sha256 {digest.hexdigest()}, not {expected_sha256} of {weights.name}, and was not "
-                f"opened. {get}, or pass the hash of the file you mean."
-            )
+    if expected_sha256 is not None and (found := file_hash(path)) != expected_sha256.lower():
+        raise WeightsError(
+            f"{path} has the sha256 {found}, not {expected_sha256} of {weights.name}, and was not opened. {get}, "
+            "or pass the hash of the file you mean."
+        )
     return Path(path)
+
+
+def pinned_file(path: str | Path | None, weights: PublicWeights, expected_sha256: str | None) -> Path:
+    """As `weights_file`, for weights whose sha256 is not known here: a hash is asked for, and nothing opened without.
+
+    Args:
+        path: The file; None says that there is none.
+        weights: What it should be.
+        expected_sha256: What it has to hash to; None asks for the md5 its publishers give, where they give one.
+
+    Raises:
+        WeightsError: If it is missing, of another hash, or of none known; the message says the file's own.
+    """
+    file = weights_file(path, weights, expected_sha256)
+    if expected_sha256 is None and (not weights.md5 or file_hash(file, "md5") != weights.md5):
+        known = f"it is not the file of md5 {weights.md5}" if weights.md5 else "its publishers give no hash"
+        raise WeightsError(
+            f"{file} was not opened as {weights.name}: {known}. If it comes from {weights.source}, or you trust it "
+            f'otherwise, pass expected_sha256="{file_hash(file)}", which is what it has now.'
+        )
+    return file
+
+
+def file_hash(path: str | Path, kind: str = "sha256") -> str:
+    """Hash of a file's bytes in hexadecimal.
+
+    Args:
+        path: The file.
+        kind: `sha256`, or `md5` against what publishers give.
+    """
+    digest = new_hash(kind, usedforsecurity=kind != "md5")
+    with Path(path).open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+class _Left:
+    """What stands for anything but weights that a file holds: it takes every argument and does nothing."""
+
+    def __init__(self, *arguments: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
     """State dict of a PyTorch file, or of the "model" in it; nothing in the file is run.
 
+    Settings and metrics that a training left beside the weights, as objects of other packages, are left out.
+
     Raises:
-        WeightsError: If it is damaged, holds no state dict, or asks for more than tensors and plain arrays.
+        WeightsError: If it is damaged, holds no state dict, or holds other than tensors in it.
     """
     import numpy as np
 
@@ -187,7 +254,11 @@ def read_state(path: Path) -> dict[str, Tensor]:
     arrays: list[Any] = [np.ndarray, np.dtype, *(type(np.dtype(kind)) for kind in ("i8", "i4", "f8", "f4", "?"))]
     arrays += [rebuild, (rebuild, "numpy.core.multiarray._reconstruct")]
     try:
-        with torch.serialization.safe_globals(arrays):
+        with ExitStack() as allowed:
+            allowed.enter_context(torch.serialization.safe_globals(arrays))
+            # The older format of files can't be asked for its names; what is foreign in it is refused.
+            names = torch.serialization.get_unsafe_globals_in_checkpoint(path) if is_zipfile(path) else []
+            allowed.enter_context(torch.serialization.safe_globals([(_Left, name) for name in names]))
             content = torch.load(path, map_location="cpu", weights_only=True)
         state = content["model"] if isinstance(content.get("model"), Mapping) else content
         wrong = [key for key, value in state.items() if not isinstance(value, Tensor)]
@@ -198,14 +269,14 @@ def read_state(path: Path) -> dict[str, Tensor]:
     return dict(state)
 
 
-def load_exactly(network: nn.Module, state: Mapping[str, Tensor], path: Path, ignored: str) -> None:
+def load_exactly(network: nn.Module, state: Mapping[str, Tensor], path: Path, ignored: str = "(?!)") -> None:
     """Put weights into a network that has no other and needs no more.
 
     Args:
         network: Made for the shapes in `state`.
         state: What was read.
         path: Where from, for the message.
-        ignored: Pattern of names that the network does not need.
+        ignored: Pattern that names begin with which the network does not need; of none by default.
 
     Raises:
         WeightsError: If a weight is missing, unexpected, of another shape, or not finite.
