@@ -91,6 +91,8 @@ class _Handler(BaseHTTPRequestHandler):
         form = body.get("response_format", {}).get("type", "text")
         if model in _FIXED:
             self._send(*_FIXED[model])
+        elif model == "says":
+            self._send(200, completion(self.server.says))
         elif model.startswith("only-"):
             ok = form == model.removeprefix("only-")
             self._send(200, completion(_GOOD)) if ok else self._send(400, _error(f"response_format {form} unknown"))
@@ -120,7 +122,10 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class ChatServer(ThreadingHTTPServer):
-    """`with ChatServer() as server:` serves on `server.url` and keeps every request as `(headers, body)`."""
+    """`with ChatServer() as server:` serves on `server.url` and keeps every request as `(headers, body)`.
+
+    The model "says" answers with the text in `says`.
+    """
 
     daemon_threads = True
 
@@ -128,6 +133,7 @@ class ChatServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.requests: list[tuple[dict[str, str], dict[str, Any]]] = []
         self.counts: dict[str, int] = {}
+        self.says = _GOOD
 
     @property
     def url(self) -> str:

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from urllib.parse import urlparse
 
 from audio_agent_zoo.planner import errors
@@ -14,6 +14,7 @@ from audio_agent_zoo.planner.plan import Plan, PlannerInfo, clean_text
 from audio_agent_zoo.planner.prompts import AGAIN, PROMPT_VERSION, WIRE_SCHEMA, chat_messages
 from audio_agent_zoo.planner.repair import repair_plan
 from audio_agent_zoo.planner.reply_parser import parse_reply
+from audio_agent_zoo.planner.revision import Revision, revise_plan
 from audio_agent_zoo.planner.rule_planner import MAX_REQUEST_CHARACTERS
 from audio_agent_zoo.rates import check_duration
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import openai
 
 log = logging.getLogger(__name__)
+Result = TypeVar("Result")
 
 DEFAULT_MODEL = "gpt-4.1"
 MODEL_ENV, BASE_URL_ENV, KEY_ENV = (
@@ -99,6 +101,57 @@ class OpenAIPlanner:
             ValueError: If the text is empty or too long, or the duration unusable.
             PlannerError: One kind per way to fail; see `audio_agent_zoo.planner.errors`.
         """
+        request = self._checked(text, duration_s)
+
+        def read(reply: dict[str, Any]) -> Plan:
+            return self._as_plan(reply, request, duration_s)
+
+        return self._answered(chat_messages(request, duration_s, self.max_polyphony, history), read)
+
+    def revise(
+        self,
+        text: str,
+        plan: Plan | None,
+        *,
+        duration_s: float = 10.0,
+        history: Sequence[tuple[str, str]] = (),
+        next_id: int = 1,
+    ) -> Revision:
+        """Change a plan as a request says, or plan anew.
+
+        Args:
+            text: The request, at most 4,000 characters.
+            plan: The plan that counts; None where there is none yet.
+            duration_s: Length of a first plan in seconds, unless the text names one.
+            history: Earlier `(request, plan as JSON)` turns of the conversation.
+            next_id: Smallest number that no step of the conversation ever had.
+
+        Raises:
+            ValueError: If the text is empty or too long, or the duration unusable.
+            PlannerError: As `plan`.
+        """
+        request = self._checked(text, duration_s)
+        length = duration_s if plan is None else plan.duration_s
+        polyphony = self.max_polyphony if plan is None else max(self.max_polyphony, plan.max_polyphony)
+
+        def read(reply: dict[str, Any]) -> Revision:
+            return revise_plan(
+                reply,
+                plan,
+                request=request,
+                planner=self._info(),
+                next_id=next_id,
+                duration_s=length,
+                max_polyphony=self.max_polyphony,
+            )
+
+        return self._answered(chat_messages(request, length, polyphony, history, plan), read)
+
+    def _info(self) -> PlannerInfo:
+        return PlannerInfo(name="openai", model=self.model, prompt_version=PROMPT_VERSION)
+
+    @staticmethod
+    def _checked(text: str, duration_s: float) -> str:
         check_duration(duration_s)
         request = clean_text(text)
         if not request:
@@ -107,8 +160,11 @@ class OpenAIPlanner:
             raise ValueError(
                 f"the request has {len(request)} characters, at most {MAX_REQUEST_CHARACTERS} are accepted."
             )
+        return request
+
+    def _answered(self, messages: list[dict[str, str]], read: Callable[[dict[str, Any]], Result]) -> Result:
+        """What `read` makes of the answer, asked for again where it makes nothing of it."""
         deadline = monotonic() + self.deadline_s
-        messages = chat_messages(request, duration_s, self.max_polyphony, history)
         asked_again = False
         started = monotonic()
         for attempt in range(1, self.max_attempts + 1):
@@ -120,7 +176,7 @@ class OpenAIPlanner:
                     attempt,
                     monotonic() - started,
                 )
-                return self._as_plan(reply, request, duration_s)
+                return read(reply)
             except errors.MalformedPlanError:
                 if asked_again or attempt == self.max_attempts:
                     raise
@@ -140,9 +196,8 @@ class OpenAIPlanner:
             )
         if reply.get("mode") == "ask":
             raise errors.QuestionError(f"the planner asks: {said or 'please say more'}")
-        info = PlannerInfo(name="openai", model=self.model, prompt_version=PROMPT_VERSION)
         return repair_plan(
-            reply, duration_s=duration_s, request=request, planner=info, max_polyphony=self.max_polyphony
+            reply, duration_s=duration_s, request=request, planner=self._info(), max_polyphony=self.max_polyphony
         )
 
     def _wait(self, error: errors.PlannerError, attempt: int, deadline: float) -> None:

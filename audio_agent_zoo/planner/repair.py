@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from audio_agent_zoo.planner.errors import MalformedPlanError
 from audio_agent_zoo.planner.plan import (
@@ -219,6 +219,7 @@ def repair_plan(
     request: str = "",
     planner: PlannerInfo | None = None,
     max_polyphony: int = 2,
+    profile: Literal["paper", "free"] = "paper",
     notes: Sequence[str] = (),
 ) -> Plan:
     """Make a valid plan of a parsed reply.
@@ -229,6 +230,7 @@ def repair_plan(
         request: What was asked for.
         planner: Who answered.
         max_polyphony: Most sounds at once.
+        profile: With "paper" a step is made to end with the plan.
         notes: Notes to begin with.
 
     Raises:
@@ -255,7 +257,8 @@ def repair_plan(
         drafts = [_clamped(d, duration, said) for d in drafts]
         drafts = _without_copies(drafts, said)
         drafts = _thinned(drafts, max_polyphony, said)
-        drafts = _reaching_the_end(drafts, duration, max_polyphony, said)
+        if profile == "paper":
+            drafts = _reaching_the_end(drafts, duration, max_polyphony, said)
         if drafts == before:
             break
     steps = [
@@ -280,6 +283,7 @@ def repair_plan(
         duration_s=duration,
         steps=tuple(sorted(steps, key=lambda s: s.start_s)),
         max_polyphony=max_polyphony,
+        profile=profile,
         request=clean_text(request),
         planner=planner or PlannerInfo(),
         notes=tuple(dict.fromkeys(said)),

@@ -37,13 +37,30 @@ def _weight(group: tuple[Sound, ...]) -> float:
     return 0.65 if all(_SHORT.search(sound.prompt) for sound in group) else 1.0
 
 
-def _kind(prompt: str) -> str:
+def is_bed(prompt: str) -> bool:
+    """Whether a caption names surroundings that go on, such as rain or traffic."""
+    return bool(_BED.search(prompt))
+
+
+def is_short(prompt: str) -> bool:
+    """Whether a caption names a single impact."""
+    return bool(_SHORT.search(prompt))
+
+
+def kind_of(prompt: str) -> str:
+    """sfx, music or speech."""
     if re.search(r"\bbirds?\b", prompt, re.I):
         return "sfx"
     return "speech" if _SPEECH.search(prompt) else "music" if _MUSIC.search(prompt) else "sfx"
 
 
-def _check_request(text: str) -> str:
+def check_request(text: str) -> str:
+    """The request on one line.
+
+    Raises:
+        ValueError: If it is empty, too long or holds no words.
+        LanguageError: If it is not English.
+    """
     if not isinstance(text, str) or not clean_text(text):
         raise ValueError("the request is empty; say what you want to hear.")
     if len(text) > MAX_REQUEST_CHARACTERS:
@@ -133,7 +150,7 @@ class _Layout:
                 "start": start,
                 "end": end,
                 "layer": "background" if background else "foreground",
-                "kind": _kind(sound.prompt),
+                "kind": kind_of(sound.prompt),
                 "negative_prompt": self.negative_prompt,
             }
         )
@@ -163,7 +180,7 @@ class RulePlanner:
             LanguageError: If the text is not English.
         """
         check_duration(duration_s)
-        request = _check_request(text)
+        request = check_request(text)
         reading = read_request(request)
         notes = []
         if reading.total_s is not None and reading.total_s != duration_s:
