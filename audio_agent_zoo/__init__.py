@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from audio_agent_zoo.planner.openai_planner import OpenAIPlanner
     from audio_agent_zoo.planner.plan import Plan, Step
     from audio_agent_zoo.planner.rule_planner import RulePlanner
+    from audio_agent_zoo.studio.session import Session
 
 __version__ = "0.1.0"
 
@@ -18,6 +19,7 @@ __all__ = [
     "OpenAIPlanner",
     "Plan",
     "RulePlanner",
+    "Session",
     "Step",
     "TextToAudioPipeline",
     "VideoToAudioPipeline",
@@ -29,6 +31,7 @@ _HOMES = {
     "OpenAIPlanner": "planner.openai_planner",
     "Plan": "planner.plan",
     "RulePlanner": "planner.rule_planner",
+    "Session": "studio.session",
     "Step": "planner.plan",
     "TextToAudioPipeline": "pipelines.text_to_audio",
     "VideoToAudioPipeline": "pipelines.video_to_audio",

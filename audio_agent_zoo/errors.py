@@ -25,4 +25,8 @@ class RenderError(AudioAgentError):
     """A step of a plan could not be turned into sound."""
 
 
+class SessionError(AudioAgentError):
+    """A session's folder is in use elsewhere, damaged, or of a later format."""
+
+
 # Planner errors live in `audio_agent_zoo.planner`, beside the protocol they describe.

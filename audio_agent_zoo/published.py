@@ -26,6 +26,7 @@ class Generation:
         native_columns: Widest mel image the model was trained on; longer sounds are made in windows.
         min_columns: Narrowest mel image it makes well; shorter sounds are cut from it.
         mel_iterations: Times the vocoder's sound is fitted to the mel it was made from; 0 trusts the vocoder.
+        negative_prompt: What the sound effects of a session steer away from, unless a step says it itself.
     """
 
     num_inference_steps: int = 50
@@ -33,6 +34,7 @@ class Generation:
     native_columns: int = 1024
     min_columns: int = 1024
     mel_iterations: int = 0
+    negative_prompt: str = ""
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,9 @@ NOT_IN = {
     "errors": ("torch",),
 }
 
+# `agent.session(folder)` is where users enter the studio, which stands above the agent: imported when it is called.
+FRONT_DOORS = {("pipelines.audio_agent", "studio")}
+
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -103,7 +106,7 @@ def test_no_part_imports_from_above_itself() -> None:
     for path in MODULES:
         part = _dotted(path).split(".")[0]
         for line, imported, _ in _own_imports(path):
-            if not part or imported == "__version__":
+            if not part or imported == "__version__" or (_dotted(path), imported) in FRONT_DOORS:
                 continue
             if LEVEL_OF[imported] > LEVEL_OF[part]:
                 wrong.append(f"{_where(path, line)}: {part} imports {imported}")
@@ -115,6 +118,7 @@ def test_parts_of_one_level_import_each_other_in_one_direction_only() -> None:
     for path in MODULES:
         part = _dotted(path).split(".")[0]
         targets = {imported for _, imported, _ in _own_imports(path)} & set(LEVEL_OF)
+        targets -= {imported for module, imported in FRONT_DOORS if module == _dotted(path)}
         graph.setdefault(part, set()).update(targets - {part})
     graph.pop("")
     try:

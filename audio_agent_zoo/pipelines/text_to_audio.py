@@ -341,7 +341,7 @@ class TextToAudioPipeline:
             )
         ]
         seconds: dict[str, float] = {}
-        waves = self._make(windows, request, callback, max_batch_columns, seconds, guide)
+        waves = self.make_windows(windows, request, callback, max_batch_columns, seconds, guide)
         overlap = overlap_columns(max(window.width for window in windows)) * self.mel.hop_length
         audios = []
         for item, length in enumerate(request.durations_s):
@@ -349,7 +349,7 @@ class TextToAudioPipeline:
             audios.append(join_windows(own, overlap)[: n_samples(length)].numpy())
         return TextToAudioOutput(audios, self.mel.sample_rate, request.seeds, seconds)
 
-    def _make(
+    def make_windows(
         self,
         windows: list[Window],
         request: Request,
@@ -358,7 +358,7 @@ class TextToAudioPipeline:
         seconds: dict[str, float],
         guide: Guide | None,
     ) -> list[Tensor]:
-        """The waveform of every window, batch by batch."""
+        """The waveform `(columns * hop,)` of every window, batch by batch; its `item` is its place in the request."""
         batches = group_by_width(windows, max_columns)
         probe: Any = copy.deepcopy(self.parts.scheduler)
         probe.set_timesteps(request.steps)

@@ -21,6 +21,9 @@ from audio_agent_zoo.published import CONFIG_NAME, Generation, PublishedConfig
 
 Loaded = TypeVar("Loaded")
 
+# Bases that learned from recordings put music and voices under effects; users of every one of them complain.
+_EFFECTS_ONLY = "music, speech"
+
 
 @dataclass
 class TextToAudioParts:
@@ -119,7 +122,7 @@ class TextToAudioParts:
             vocoder=vocoder,
             scheduler=_guarded(lambda: _load_scheduler(folder, config is not None), folder, "scheduler"),
             mel=mel,
-            generation=config.generation if config else Generation(),
+            generation=config.generation if config else Generation(negative_prompt=_EFFECTS_ONLY),
             name=config.name if config else name,
             license=config.license if config else "other",
         )

@@ -96,6 +96,7 @@ class VideoToAudioPipeline:
         local_files_only: bool = False,
         dtype: torch.dtype | None = None,
         device: str | torch.device = "cpu",
+        base: TextToAudioPipeline | None = None,
     ) -> "VideoToAudioPipeline":
         """Load weights by name.
 
@@ -107,6 +108,7 @@ class VideoToAudioPipeline:
             local_files_only: Never ask the network.
             dtype: Precision of the large networks; float32 when None.
             device: Where to compute.
+            base: Text-to-audio base of the same weights, where it is loaded already.
 
         Raises:
             GatedRepoError: If the language model's terms have not been accepted; the message lists the steps.
@@ -117,7 +119,8 @@ class VideoToAudioPipeline:
         local = Path(path_or_repo).expanduser().is_dir()
         name = folder.name if local else str(path_or_repo)
         parts = VideoToAudioParts.load(folder, dtype=dtype or torch.float32, hub=hub)
-        return cls(TextToAudioPipeline(load_base(folder, name, hub)), parts).to(device, dtype)
+        base = base or TextToAudioPipeline(load_base(folder, name, hub))
+        return cls(base, parts).to(device, dtype)
 
     @property
     def name(self) -> str:
