@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from audio_agent_zoo import __version__
-from audio_agent_zoo.cli import publishing, sound, sources, weights
+from audio_agent_zoo.cli import interchange, publishing, scoring, sound, sources, studio, weights
 from audio_agent_zoo.errors import AudioAgentError, MediaError
 
 USAGE, PLANNER, RENDER, FILES, INTERRUPTED = 2, 3, 4, 5, 130
@@ -18,7 +18,15 @@ USAGE, PLANNER, RENDER, FILES, INTERRUPTED = 2, 3, 4, 5, 130
 
 def _add_planning(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("text", help='what to hear, e.g. "Rain, then thunder"')
+    _add_length_and_planner(parser)
+
+
+def _add_length_and_planner(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--duration", type=float, default=10.0, metavar="S", help="length in seconds (default 10)")
+    _add_planner(parser)
+
+
+def _add_planner(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--planner",
         default="auto",
@@ -27,13 +35,17 @@ def _add_planning(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_rendering(parser: argparse.ArgumentParser) -> None:
+def _add_weights(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", default="foley-mini", help="name, folder or Hub repository (default foley-mini)")
     parser.add_argument("--revision", help="revision of a Hub repository")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or mps (default cpu)")
+
+
+def _add_rendering(parser: argparse.ArgumentParser) -> None:
+    _add_weights(parser)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, help="denoising steps (default: the weights' own)")
     parser.add_argument("--guidance", type=float, help="classifier-free guidance (default: the weights' own)")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or mps (default cpu)")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -62,6 +74,21 @@ def _parser() -> argparse.ArgumentParser:
     _add_rendering(dub)
     dub.set_defaults(run=sound.dub)
 
+    chat = commands.add_parser("chat", help="talk about a sound: make, change, undo, export; kept in a folder")
+    chat.add_argument("--session", type=Path, default=Path("session"), metavar="FOLDER", help="where it is kept")
+    chat.add_argument("--say", action="append", default=[], metavar="TEXT", help="say this and leave; repeatable")
+    _add_length_and_planner(chat)
+    _add_rendering(chat)
+    chat.set_defaults(run=studio.chat)
+
+    demo = commands.add_parser("demo", help="the studio as a page in the browser, on this machine alone")
+    demo.add_argument("--sessions", type=Path, metavar="FOLDER", help="where visitors' sessions are kept (temporary)")
+    demo.add_argument("--port", type=int, default=7860)
+    demo.add_argument("--open", action="store_true", help="open the browser")
+    _add_planner(demo)
+    _add_weights(demo)
+    demo.set_defaults(run=studio.demo)
+
     plan = commands.add_parser("plan", help="show the plan of a request, without making sound")
     _add_planning(plan)
     plan.add_argument("--json", action="store_true", help="print JSON instead of a table")
@@ -72,7 +99,12 @@ def _parser() -> argparse.ArgumentParser:
     prepare.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="features: train/, validation/")
     prepare.add_argument("--weights", default="foley-mini", help="folder with the frozen parts (default foley-mini)")
     prepare.add_argument("--window", type=float, default=10.24, metavar="S", help="longest stretch (default 10.24)")
-    prepare.add_argument("--num-proc", type=int, default=1, help="processes that encode")
+    prepare.add_argument("--num-proc", type=int, help="processes that encode (default: as cores and memory allow)")
+    prepare.add_argument("--device", help="where they compute (default: a GPU where there is one, else the CPU)")
+    prepare.add_argument(
+        "--rank", type=int, help="which of several machines or jobs this is (default: as torchrun says)"
+    )
+    prepare.add_argument("--world-size", type=int, metavar="N", help="how many there are")
     prepare.set_defaults(run=weights.prepare)
 
     check = commands.add_parser("data-check", help="look through clips: lengths, silence, loudness, classes, captions")
@@ -85,10 +117,15 @@ def _parser() -> argparse.ArgumentParser:
     fit = commands.add_parser("fit", help="train a stage from a recipe (arguments of LightningCLI)", add_help=False)
     fit.set_defaults(run=weights.fit)
 
-    evaluate = commands.add_parser("evaluate", help="run an evaluation recipe and write results.json")
+    evaluate = commands.add_parser(
+        "evaluate", help="run an evaluation recipe, or go on with it: results.json, .md, .html"
+    )
     evaluate.add_argument("recipe", type=Path)
     evaluate.add_argument("--out", type=Path, help="folder of results and sounds (default: the recipe's)")
-    evaluate.set_defaults(run=weights.evaluate)
+    evaluate.set_defaults(run=scoring.evaluate)
+
+    scoring.add_score(commands.add_parser("score", help="judge any folder of sounds against any other"))
+    scoring.add_card(commands.add_parser("card", help="bring results.json into the card of a published folder"))
 
     push = commands.add_parser("push", help="publish a folder to the Hub in one commit")
     push.add_argument("folder", type=Path)
@@ -123,6 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     hashes.add_argument("--sha256", metavar="HEX", help="hash the file must have (default: the public HuBERT L9 km500)")
     hashes.add_argument("--any-hash", action="store_true", help="take a file of any hash")
     quantizer.set_defaults(run=weights.import_quantizer)
+    interchange.add_commands(commands)
     return parser
 
 
