@@ -35,7 +35,9 @@ def train_caption_tokenizer(captions: Iterable[str], vocabulary_size: int, max_l
     learner.pre_tokenizer = shell.backend_tokenizer.pre_tokenizer
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary_size - 2,
-        initial_alphabet=fixed[: len(alphabet)],
+        initial_alphabet=alphabet,
+        # Else letters that end words are numbered as they turn up in a hash map, and ties between merges with them.
+        special_tokens=fixed[len(alphabet) :],
         end_of_word_suffix=_WORD_END,
         show_progress=False,
     )
@@ -57,7 +59,7 @@ def train_gemma_tokenizer(texts: Iterable[str], vocabulary_size: int) -> GemmaTo
 
     Args:
         texts: Training text.
-        vocabulary_size: Upper bound on entries, marks and bytes among them.
+        vocabulary_size: Upper bound on entries, marks and bytes among them; a line break comes on top.
 
     Raises:
         ValueError: If there is no room for marks, bytes and letters.

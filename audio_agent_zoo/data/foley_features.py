@@ -1,6 +1,7 @@
 """Prepared features in batches of one length, in an order that a resumed run takes up again."""
 
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 from lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from audio_agent_zoo.columns import FEATURES_CONFIG
 from audio_agent_zoo.errors import AudioAgentError
@@ -22,12 +23,16 @@ class FeatureBatch(TypedDict):
         frames: `(batch, frames, frame_dim)`.
         tokens: `(batch, tokens)` int64.
         latents: `(batch, channels, rows, columns)`.
+        row_seeds: One per row, for its noise.
+        seed: For what all rows share; the same on every process.
     """
 
     captions: list[str]
     frames: Tensor
     tokens: Tensor
     latents: Tensor
+    row_seeds: list[int]
+    seed: int
 
 
 class FoleyFeatures:
@@ -37,7 +42,7 @@ class FoleyFeatures:
         folder: Folder of shards.
 
     Raises:
-        AudioAgentError: If it holds no features.
+        AudioAgentError: If it holds no features, or not all of them yet.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -48,6 +53,11 @@ class FoleyFeatures:
         if not shards or not (self.folder / FEATURES_CONFIG).exists():
             raise AudioAgentError(f"{folder} holds no prepared features; write them with: audio-agent prepare")
         self.identity: dict[str, Any] = json.loads((self.folder / FEATURES_CONFIG).read_text(encoding="utf-8"))
+        n_shards = -(-self.identity.get("n_clips", 0) // self.identity.get("rows_per_shard", 1))
+        if len(shards) < n_shards:
+            raise AudioAgentError(
+                f"{folder} holds {len(shards)} of {n_shards} shards; finish them with the same audio-agent prepare."
+            )
         self.rows = datasets.Dataset.from_parquet(shards)
         lengths: dict[int, list[int]] = {}
         for index, shape in enumerate(self.rows["latent_shape"]):
@@ -65,16 +75,34 @@ class FoleyFeatures:
         """Highest semantic token that occurs, plus one."""
         return 1 + int(max(max(tokens) for tokens in self.rows["tokens"]))
 
-    def batch(self, indices: list[int], rng: np.random.Generator) -> FeatureBatch:
-        """Rows of one length, each with one of its captions."""
-        rows = [self.rows[int(index)] for index in indices]
+    def batch(
+        self,
+        indices: list[int],
+        rng: np.random.Generator,
+        share: slice = slice(None),
+    ) -> FeatureBatch:
+        """Rows of one length, each with one of its captions.
+
+        Args:
+            indices: Rows that all processes read together.
+            rng: Source of captions and seeds, in the same state on every process.
+            share: Which of the rows this process reads.
+        """
+        seed, *seeds = (int(value) for value in rng.integers(1 << 62, size=1 + len(indices)))
+        seeds, rows = seeds[share], [self.rows[int(index)] for index in indices[share]]
+        draws = [np.random.default_rng(value) for value in seeds]
         frames = [np.frombuffer(row["frames"], np.float16).reshape(row["n_frames"], -1) for row in rows]
         latents = [np.frombuffer(row["latents"], np.float16).reshape(row["latent_shape"]) for row in rows]
         return FeatureBatch(
-            captions=[str(rng.choice(row["captions"])) if row["captions"] else "" for row in rows],
+            captions=[
+                str(draw.choice(row["captions"])) if row["captions"] else ""
+                for row, draw in zip(rows, draws, strict=True)
+            ],
             frames=torch.from_numpy(np.stack(frames)).float(),
             tokens=torch.tensor([row["tokens"] for row in rows]),
             latents=torch.from_numpy(np.stack(latents)).float(),
+            row_seeds=seeds,
+            seed=seed,
         )
 
 
@@ -84,14 +112,25 @@ class FeatureBatches(Dataset[FeatureBatch]):
     Args:
         features: Rows.
         n_batches: Number of batches.
-        batch_size: Rows in each, fewer where a length has fewer.
+        batch_size: Rows that one process reads of each, fewer where a length has fewer.
         seed: Seed of the sequence.
         first: Index of the first batch, where a run goes on.
+        rank: Which process reads.
+        n_ranks: How many read; together they see what one would with as many times the batch size.
     """
 
-    def __init__(self, features: FoleyFeatures, n_batches: int, batch_size: int, seed: int, first: int = 0) -> None:
+    def __init__(
+        self,
+        features: FoleyFeatures,
+        n_batches: int,
+        batch_size: int,
+        seed: int,
+        first: int = 0,
+        rank: int = 0,
+        n_ranks: int = 1,
+    ) -> None:
         self.features, self.n_batches, self.batch_size = features, n_batches, batch_size
-        self.seed, self.first = seed, first
+        self.seed, self.first, self.rank, self.n_ranks = seed, first, rank, n_ranks
 
     def __len__(self) -> int:
         return self.n_batches
@@ -102,8 +141,23 @@ class FeatureBatches(Dataset[FeatureBatch]):
         rng = np.random.default_rng([self.seed, self.first + index])
         sizes = np.array([len(rows) for rows in self.features.by_length], dtype=np.float64)
         rows = self.features.by_length[int(rng.choice(len(sizes), p=sizes / sizes.sum()))]
-        chosen = rng.choice(rows, min(self.batch_size, len(rows)), replace=False)
-        return self.features.batch(chosen.tolist(), rng)
+        chosen = rng.choice(rows, min(self.batch_size * self.n_ranks, len(rows)), replace=False)
+        # Processes must have equally many rows, for their gradients count the same; the first ones come twice.
+        chosen = np.resize(chosen, -(-len(chosen) // self.n_ranks) * self.n_ranks)
+        return self.features.batch(chosen.tolist(), rng, slice(self.rank, None, self.n_ranks))
+
+
+class _FromWhereTheRunIs(DistributedSampler[int]):
+    """Every index on every process, which takes its share of rows within; Lightning leaves such a sampler alone."""
+
+    def __init__(self, batches: FeatureBatches, done: Callable[[], int]) -> None:
+        super().__init__(batches, num_replicas=1, rank=0, shuffle=False)
+        self.batches, self.done = batches, done
+
+    def __iter__(self) -> Iterator[int]:
+        # Asked at the start of each epoch: else a later epoch would repeat the first one.
+        self.batches.first = self.done()
+        return iter(range(len(self.batches)))
 
 
 class FoleyFeaturesDataModule(LightningDataModule):
@@ -111,7 +165,7 @@ class FoleyFeaturesDataModule(LightningDataModule):
 
     Args:
         path: Folder with `train/` and `validation/`, or one whose last twentieth is held out.
-        batch_size: Rows per step.
+        batch_size: Rows per step of each process.
         batches_per_epoch: Training batches between epoch ends.
         n_validation_batches: Validation batches.
         seed: Seed of the order.
@@ -139,14 +193,21 @@ class FoleyFeaturesDataModule(LightningDataModule):
             self.train = FoleyFeatures(self.path / "train")
             self.validation = FoleyFeatures(self.path / "validation")
 
+    def _loader(
+        self, features: FoleyFeatures, n_batches: int, seed: int, done: Callable[[], int]
+    ) -> DataLoader[FeatureBatch]:
+        rank, n_ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        batches = FeatureBatches(features, n_batches, self.batch_size, seed, rank=rank, n_ranks=n_ranks)
+        return DataLoader(batches, batch_size=None, sampler=_FromWhereTheRunIs(batches, done))
+
+    def _done(self) -> int:
+        """Batches read so far."""
+        return self.trainer.global_step * self.trainer.accumulate_grad_batches if self.trainer else 0
+
     def train_dataloader(self) -> DataLoader[FeatureBatch]:
         """One epoch of batches, from the step the run is at."""
-        done = self.trainer.global_step if self.trainer else 0
-        batches = FeatureBatches(self.train, self.batches_per_epoch, self.batch_size, self.seed, done)
-        return DataLoader(batches, batch_size=None)
+        return self._loader(self.train, self.batches_per_epoch, self.seed, self._done)
 
     def val_dataloader(self) -> DataLoader[FeatureBatch]:
         """The same batches each time."""
-        return DataLoader(
-            FeatureBatches(self.validation, self.n_validation_batches, self.batch_size, self.seed + 1), batch_size=None
-        )
+        return self._loader(self.validation, self.n_validation_batches, self.seed + 1, lambda: 0)

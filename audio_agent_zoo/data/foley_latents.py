@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from audio_agent_zoo.media import atomic_path
 from audio_agent_zoo.models.mel import MelConfig, log_mel, to_image
 from audio_agent_zoo.synthesis.captions import Split
 from audio_agent_zoo.synthesis.catalogue import CLASS_NAMES
@@ -88,7 +89,7 @@ def encode_bucket(
         latent = vae.encode(to_image(log_mel(audio, mel), mel)).latent_dist.mode()
         latents.append((latent * vae.config.scaling_factor).half())
         captions += texts
-    return torch.cat(latents), captions
+    return torch.cat(latents).contiguous(), captions
 
 
 class LatentBatches(Dataset[LatentBatch]):
@@ -185,33 +186,36 @@ class FoleyLatentsDataModule(LightningDataModule):
             for i, b in enumerate(self.buckets)
         ]
 
-    def _identity(self, bucket: Bucket, split: Split, first_seed: int) -> str:
+    def _weights(self) -> Path:
         weights = sorted((self.hub_folder / "vae").glob("*.safetensors"))
         if not weights:
             raise FileNotFoundError(
                 f"{self.hub_folder / 'vae'} holds no autoencoder; run the autoencoder recipe first, "
                 "or point data.init_args.hub_folder at a folder that has one."
             )
+        return weights[0]
+
+    def _identity(self, bucket: Bucket, split: Split, first_seed: int) -> str:
         settings = {**asdict(bucket), "split": split, "first_seed": first_seed, **self.mel.to_dict()}
         digest = sha256(json.dumps(settings, sort_keys=True).encode())
-        digest.update(weights[0].read_bytes())
+        digest.update(self._weights().read_bytes())
         return digest.hexdigest()[:16]
 
     def _bucket(self, bucket: Bucket, split: Split, first_seed: int, vae: AutoencoderKL) -> Path:
         name = f"{split}-{bucket.duration_s:g}s-{self._identity(bucket, split, first_seed)}"
         path = self.cache_folder / f"{name}.safetensors"
-        if not path.exists():
-            self.cache_folder.mkdir(parents=True, exist_ok=True)
+        if not (path.exists() and path.with_suffix(".json").exists()):
             latents, captions = encode_bucket(bucket, split, first_seed, vae, self.mel, self.num_workers)
-            (self.cache_folder / f"{name}.json").write_text(json.dumps(captions))
-            partial = path.with_suffix(".partial")
-            save_file({"latents": latents}, partial)
-            partial.replace(path)
+            with atomic_path(path.with_suffix(".json")) as partial:
+                partial.write_text(json.dumps(captions), encoding="utf-8")
+            with atomic_path(path) as partial:
+                save_file({"latents": latents}, partial)
         return path
 
     def _load(self, split: Split) -> list[tuple[Tensor, list[list[str]]]]:
         if split not in self.loaded:
-            vae = AutoencoderKL.from_pretrained(self.hub_folder, subfolder="vae").eval()
+            self._weights()  # else a folder without them would be looked for on the Hub
+            vae = AutoencoderKL.from_pretrained(self.hub_folder, subfolder="vae", local_files_only=True).eval()
             paths = [self._bucket(bucket, split, seed, vae) for bucket, seed in self._split_buckets(split)]
             self.loaded[split] = [
                 (load_file(path)["latents"], json.loads(path.with_suffix(".json").read_text())) for path in paths

@@ -1,50 +1,41 @@
 """Encode clips once with the frozen parts: frame vectors, semantic tokens and latents, in Parquet shards."""
 
 import json
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from diffusers import AutoencoderKL
-from torch import Tensor
 
-from audio_agent_zoo.columns import FEATURES_CONFIG, FeatureRow
-from audio_agent_zoo.data.sources.examples import FoleyExample, FoleySource
+from audio_agent_zoo.columns import FEATURES_CONFIG
+from audio_agent_zoo.data.clip_encoders import Encoders, PrepareSettings, mel_of
+from audio_agent_zoo.data.feature_shards import (
+    ShardLayout,
+    count_rows,
+    remove_leftovers,
+    rows_per_shard,
+    skipped_clips,
+    write_shard,
+)
+from audio_agent_zoo.data.sources.examples import FoleySource
 from audio_agent_zoo.errors import AudioAgentError, MediaError
 from audio_agent_zoo.hub import FRAME_ENCODER, HUBERT, SEMANTIC_QUANTIZER
 from audio_agent_zoo.media import atomic_path
-from audio_agent_zoo.models.frame_encoder import FrameEncoder, Pooling
-from audio_agent_zoo.models.hubert_tokenizer import HubertTokenizer
-from audio_agent_zoo.models.mel import MelConfig, log_mel, to_image
 from audio_agent_zoo.published import file_sha256, weight_files
-from audio_agent_zoo.rates import FRAME_RATE, n_samples, n_semantic_tokens, n_video_frames
 
-GRID_S = 0.32
-"""Stretches are a multiple of this long, so that only few lengths occur and every one fits the UNet."""
-_PEAK = 0.95
-_SILENT_PEAK = 1e-4
-
-
-@dataclass(frozen=True)
-class PrepareSettings:
-    """How clips become rows.
-
-    Attributes:
-        hub_folder: Published folder (or one in the making) with the frozen parts.
-        window_s: Longest stretch; longer clips give several.
-        frame_pooling: Which vector of the frame encoder stands for a frame.
-        rows_per_shard: Clips per shard; a run that is cut off loses at most the shards being written.
-    """
-
-    hub_folder: str
-    window_s: float = 10.24
-    frame_pooling: Pooling = "pooler_output"
-    rows_per_shard: int = 64
+_RANKS = (("RANK", "WORLD_SIZE", "LOCAL_RANK"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"))
+"""What torchrun and srun tell each of their processes: number, how many there are, number on this machine."""
+_FROZEN = (FRAME_ENCODER, HUBERT, SEMANTIC_QUANTIZER, "vae")
+_PROCESS_BYTES = 2**30  # the libraries, a chunk of frames, and what the parts compute with
+_LOOK_S = 0.2
 
 
 @dataclass
@@ -54,170 +45,205 @@ class PrepareReport:
     Attributes:
         n_rows: Rows in all shards.
         n_new: Clips encoded by this run.
+        n_open: Clips of shards that are not there yet: other processes have them.
         skipped: Clip -> why it is not among them.
     """
 
     n_rows: int = 0
     n_new: int = 0
+    n_open: int = 0
     skipped: dict[str, str] = field(default_factory=dict)
 
 
-class Encoders:
-    """The frozen parts, loaded once per process.
+@dataclass(frozen=True)
+class Place:
+    """Which of several processes this one is; each takes every `world_size`-th shard.
+
+    Attributes:
+        rank: From 0.
+        world_size: Number of processes, on all machines.
+        local_rank: From 0 on each machine; which of its GPUs is used.
 
     Raises:
-        WeightsError: If a part is missing.
+        ValueError: If the rank is none of those.
     """
 
-    def __init__(self, settings: PrepareSettings) -> None:
-        folder = Path(settings.hub_folder)
-        self.settings = settings
-        self.frames = FrameEncoder.from_pretrained(folder / FRAME_ENCODER, pooling=settings.frame_pooling)
-        self.tokens = HubertTokenizer.from_pretrained(folder / HUBERT, folder / SEMANTIC_QUANTIZER)
-        self.vae = AutoencoderKL.from_pretrained(folder, subfolder="vae", local_files_only=True).eval()
-        vocoder = json.loads((folder / "vocoder" / "config.json").read_text(encoding="utf-8"))
-        self.mel = MelConfig(n_mels=int(vocoder["num_mels"]))
+    rank: int = 0
+    world_size: int = 1
+    local_rank: int = 0
 
-    def rows(self, example: FoleyExample) -> list[FeatureRow]:
-        """The stretches of one clip.
+    def __post_init__(self) -> None:
+        if not 0 <= self.rank < self.world_size:
+            raise ValueError(
+                f"rank is {self.rank} and world_size {self.world_size}; ranks go from 0 to world_size - 1."
+            )
+
+    @classmethod
+    def of(
+        cls, rank: int | None = None, world_size: int | None = None, environment: Mapping[str, str] = os.environ
+    ) -> "Place":
+        """What is said, else what torchrun or srun say; else the only one.
 
         Raises:
-            MediaError: If the clip is silent, has no frames, or is shorter than 0.32 s.
+            ValueError: If one is given without the other, or they don't fit.
         """
-        peak = float(np.abs(example.audio).max(initial=0.0))
-        if not np.isfinite(example.audio).all() or peak < _SILENT_PEAK:
-            raise MediaError(f"{example.id} is silent or damaged (peak {peak:g}).")
-        frames = torch.cat([self.frames.encode(part) for part in example.frames])
-        duration_s = min(len(example.audio) / 16_000, len(frames) / FRAME_RATE + 1 / FRAME_RATE)
-        stretches = list(_stretches(duration_s, self.settings.window_s))
-        if not stretches:
-            raise MediaError(f"{example.id} lasts {duration_s:.2f} s; at least {GRID_S} s are needed.")
-        audio = torch.from_numpy(np.ascontiguousarray(example.audio * (_PEAK / peak), dtype=np.float32))
-        return [self._row(example, frames, audio, start_s, length_s) for start_s, length_s in stretches]
-
-    @torch.inference_mode()
-    def _row(self, example: FoleyExample, frames: Tensor, audio: Tensor, start_s: float, length_s: float) -> FeatureRow:
-        heard = audio[n_samples(start_s) : n_samples(start_s + length_s)]
-        tokens = self.tokens.encode([heard])[0][: n_semantic_tokens(length_s)]
-        image = to_image(log_mel(heard[None], self.mel), self.mel)
-        latents = (self.vae.encode(image).latent_dist.mode() * self.vae.config.scaling_factor)[0].half().numpy()
-        first = round(start_s * FRAME_RATE)
-        count = n_video_frames(length_s)
-        # The picture may end a frame before the sound; what it last showed stays.
-        shown = frames[torch.arange(first, first + count).clamp(max=len(frames) - 1)].half().numpy()
-        return FeatureRow(
-            id=f"{example.id}@{start_s:g}",
-            captions=list(example.captions),
-            class_name=example.class_name,
-            onset_s=[t - start_s for t in example.onset_s if start_s <= t < start_s + length_s],
-            frames=shown.tobytes(),
-            n_frames=count,
-            tokens=tokens.tolist(),
-            latents=latents.tobytes(),
-            latent_shape=list(latents.shape),
-        )
-
-
-def _stretches(duration_s: float, window_s: float) -> Iterator[tuple[float, float]]:
-    """Start and length of the stretches of a clip, each a multiple of the grid."""
-    start_s = 0.0
-    while duration_s - start_s >= GRID_S - 1e-6:
-        length_s = min(window_s, int((duration_s - start_s) / GRID_S + 1e-6) * GRID_S)
-        yield round(start_s, 6), round(length_s, 6)
-        start_s += length_s
+        if (rank is None) != (world_size is None):
+            raise ValueError(f"rank is {rank} and world_size {world_size}; give both, or neither.")
+        if rank is not None and world_size is not None:
+            return cls(rank, world_size, int(environment.get("LOCAL_RANK", 0)))
+        for names in _RANKS:
+            if names[0] in environment and names[1] in environment:
+                return cls(*(int(environment.get(name, 0)) for name in names))
+        return cls()
 
 
 def features_identity(settings: PrepareSettings, source: FoleySource) -> dict[str, Any]:
-    """What rows depend on: the weights of every frozen part, the settings and the source."""
+    """What rows depend on: the weights of every frozen part, the settings and the source.
+
+    Raises:
+        AudioAgentError: If a part is missing.
+    """
     folder = Path(settings.hub_folder)
     weights = {}
-    for part in (FRAME_ENCODER, HUBERT, SEMANTIC_QUANTIZER, "vae"):
+    for part in _FROZEN:
         files = weight_files(folder / part)
         if not files:
             raise AudioAgentError(f"{folder / part} holds no weights; run the recipe that trains it, or load it first.")
         weights[part] = {file.name: file_sha256(file) for file in files}
     return {
         "weights": weights,
+        "mel": mel_of(folder).to_dict(),
         "window_s": settings.window_s,
         "frame_pooling": settings.frame_pooling,
-        "rows_per_shard": settings.rows_per_shard,
+        "rows_per_shard": settings.rows_per_shard or rows_per_shard(len(source)),
+        "n_clips": len(source),
         "source": dict(source.identity()),
     }
 
 
-def _check_identity(folder: Path, identity: dict[str, Any]) -> None:
+def _check_identity(folder: Path, identity: dict[str, Any], keep_layout: bool) -> dict[str, Any]:
+    """Write the identity of a new folder; compare that of one that is there, and return it."""
     path = folder / FEATURES_CONFIG
-    if path.exists():
+    if not path.exists():
+        with atomic_path(path) as partial:
+            partial.write_text(json.dumps(identity, indent=2) + "\n", encoding="utf-8")
+        return identity
+    try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        wrong = [key for key in identity if found.get(key) != identity[key]]
-        if wrong:
-            raise AudioAgentError(
-                f"{folder} holds features of other {', '.join(wrong)}: {[found.get(k) for k in wrong]}, now "
-                f"{[identity[k] for k in wrong]}. Choose another output folder, or remove this one."
-            )
-        return
-    with atomic_path(path) as partial:
-        partial.write_text(json.dumps(identity, indent=2) + "\n", encoding="utf-8")
+        n_per_shard = int(found["rows_per_shard"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise AudioAgentError(f"{path} is damaged: {error!r}. Remove {folder} and prepare it anew.") from error
+    if keep_layout:
+        identity = {**identity, "rows_per_shard": n_per_shard}
+    # Through JSON, as the other side went: it knows no tuples.
+    now = json.loads(json.dumps(identity))
+    wrong = [key for key in now if key in found and found[key] != now[key]]
+    if wrong:
+        raise AudioAgentError(
+            f"{folder} holds features of other {', '.join(wrong)}: {[found[k] for k in wrong]}, now "
+            f"{[now[k] for k in wrong]}. Choose another output folder, or remove this one."
+        )
+    return identity
+
+
+def default_device(local_rank: int = 0) -> str:
+    """A GPU where there is one, else the CPU."""
+    return f"cuda:{local_rank % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
+
+
+def default_num_proc(settings: PrepareSettings) -> int:
+    """Processes for `prepare`: one per core, as long as their copies of the frozen parts fit half the memory."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    folder = Path(settings.hub_folder)
+    weights = sum(file.stat().st_size for part in _FROZEN for file in weight_files(folder / part))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 16 * 2**30
+    return max(1, min(cores, memory // 2 // (2 * weights + _PROCESS_BYTES)))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread per process: clips side by side are faster, and sums don't depend on the number of cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 _worker: dict[str, Any] = {}
 
 
-def _start_worker(settings: PrepareSettings, source: FoleySource) -> None:
+def _start_worker(settings: PrepareSettings, source: FoleySource, layout: ShardLayout, device: str, done: Any) -> None:
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # one process tells enough
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
-    _worker.update(encoders=Encoders(settings), source=source)
+    _worker.update(layout=layout, encoders=Encoders(settings, device), source=source, done=done)
 
 
-def _write_shard(folder: Path, shard: int) -> tuple[int, dict[str, str]]:
-    encoders, source = _worker["encoders"], _worker["source"]
-    return write_shard(folder, shard, encoders, source)
+def _end_with_parent() -> None:
+    """A killed parent can't end its workers, which would wait for work for ever."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
-def write_shard(folder: Path, shard: int, encoders: Encoders, source: FoleySource) -> tuple[int, dict[str, str]]:
-    """Encode the clips of one shard; returns the number of clips and those skipped with the reason."""
-    import datasets
-
-    per_shard = encoders.settings.rows_per_shard
-    rows, skipped = list[FeatureRow](), dict[str, str]()
-    clips = range(shard * per_shard, min(len(source), (shard + 1) * per_shard))
-    for index in clips:
-        try:
-            example = source.example(index, encoders.frames.image_size)
-            rows += encoders.rows(example)
-        except (MediaError, ValueError) as error:
-            skipped[f"clip {index}"] = str(error)
-    with atomic_path(shard_path(folder, shard)) as partial:
-        features = _features()
-        columns = {name: [dict(row)[name] for row in rows] for name in features}
-        datasets.Dataset.from_dict(columns, features=features).to_parquet(str(partial))
-    if skipped:
-        with atomic_path(shard_path(folder, shard).with_suffix(".skipped.json")) as partial:
-            partial.write_text(json.dumps(skipped, indent=2) + "\n", encoding="utf-8")
-    return len(clips), skipped
+def _write_in_worker(shard: int) -> None:
+    layout, encoders, source = _worker["layout"], _worker["encoders"], _worker["source"]
+    write_shard(layout, shard, encoders, source, lambda: _worker["done"].put(1))
 
 
-def _features() -> Any:
-    """Types of the columns, said outright: a shard without onsets or without rows would have others."""
-    from datasets import Features, List, Value
+def _write_shards(
+    layout: ShardLayout,
+    shards: list[int],
+    settings: PrepareSettings,
+    source: FoleySource,
+    device: str,
+    num_proc: int,
+    clip_done: Callable[[], None],
+) -> None:
+    """Write shards in this process and `num_proc - 1` others; this one is at work while the others still start."""
+    n_others = min(num_proc, len(shards)) - 1
+    waiting, running = deque(shards), set[Future[None]]()
+    context = get_context("spawn")
+    done = context.SimpleQueue()
+    start = (settings, source, layout, device, done)
+    pool = ProcessPoolExecutor(n_others, context, _start_worker, start) if n_others else None
 
-    return Features(
-        {
-            "id": Value("string"),
-            "captions": List(Value("string")),
-            "class_name": Value("string"),
-            "onset_s": List(Value("float64")),
-            "frames": Value("binary"),
-            "n_frames": Value("int64"),
-            "tokens": List(Value("int64")),
-            "latents": Value("binary"),
-            "latent_shape": List(Value("int64")),
-        }
-    )
+    def look(timeout_s: float = 0.0) -> None:
+        nonlocal running
+        while pool is not None and waiting and len(running) <= n_others:
+            running.add(pool.submit(_write_in_worker, waiting.popleft()))
+        finished, running = wait(running, timeout_s, FIRST_COMPLETED)
+        for future in finished:
+            future.result()
+        while not done.empty():
+            done.get()
+            clip_done()
 
+    def own_clip_done() -> None:
+        clip_done()
+        look()
 
-def shard_path(folder: Path, shard: int) -> Path:
-    """Where a shard lies."""
-    return folder / f"shard-{shard:05d}.parquet"
+    try:
+        look()
+        encoders = Encoders(settings, device)
+        while waiting:
+            write_shard(layout, waiting.popleft(), encoders, source, own_clip_done)
+        while running:
+            look(_LOOK_S)
+    except BrokenProcessPool as error:
+        raise AudioAgentError(
+            f"one of the {num_proc} processes that encode ended, as when memory runs out. Finished shards stay; "
+            "run the same again with a smaller --num-proc."
+        ) from error
+    finally:
+        # What is not begun is not begun any more, after an error or Ctrl-C.
+        if pool is not None:
+            pool.shutdown(cancel_futures=True)
 
 
 def prepare(
@@ -226,55 +252,61 @@ def prepare(
     settings: PrepareSettings,
     *,
     num_proc: int = 1,
+    place: Place | None = None,
+    device: str | None = None,
     callback: Callable[[int, int], None] | None = None,
 ) -> PrepareReport:
     """Encode a source into `output`, going on where an earlier run was cut off.
+
+    Several processes or machines share the work by their place, on one folder that all of them see. What one of
+    them left is done by whoever runs again, in any number of processes; the shards are the same.
 
     Args:
         source: Clips.
         output: Folder of shards.
         settings: Frozen parts and how clips are cut.
-        num_proc: Processes that encode, each with its own copy of the frozen parts.
-        callback: Called as `(clips done, clips in all)`.
+        num_proc: Processes that encode, each on one core with its own copy of the frozen parts.
+        place: Which of several processes on one folder this is; the only one when None.
+        device: Where the frozen parts compute; when None, a GPU where there is one.
+        callback: Called as `(clips done, clips in all)`: once at the start, then after each clip.
 
     Raises:
-        AudioAgentError: If the folder holds features of other models or settings, or a frozen part is missing.
+        AudioAgentError: If the folder holds features of other models or settings, a frozen part is missing, or a
+            process dies.
+        MediaError: If a shard can't be written, or no clip at all can be used.
+        ValueError: If `num_proc` is not positive.
     """
-    folder = Path(output)
+    if num_proc < 1:
+        raise ValueError(f"num_proc is {num_proc}; give a whole number above 0.")
+    place, folder, n_clips = place or Place(), Path(output), len(source)
+    if not n_clips:
+        raise MediaError(f"there are no clips for {folder}; check the source's path and split.")
     folder.mkdir(parents=True, exist_ok=True)
-    _check_identity(folder, features_identity(settings, source))
-    n_shards = -(-len(source) // settings.rows_per_shard)
-    open_shards = [i for i in range(n_shards) if not shard_path(folder, i).exists()]
+    identity = features_identity(settings, source)
+    identity = _check_identity(folder, identity, keep_layout=settings.rows_per_shard is None)
+    remove_leftovers(folder)
+    layout = ShardLayout(folder, n_clips, identity["rows_per_shard"])
+    mine = [shard for shard in layout.open_shards() if shard % place.world_size == place.rank]
+    n_mine = sum(len(layout.clips(shard)) for shard in range(place.rank, len(layout), place.world_size))
     report = PrepareReport()
-    done = len(source) - sum(
-        min(settings.rows_per_shard, len(source) - i * settings.rows_per_shard) for i in open_shards
-    )
+    n_there = n_mine - sum(len(layout.clips(shard)) for shard in mine)
 
-    def advance(result: tuple[int, dict[str, str]]) -> None:
-        nonlocal done
-        done += result[0]
-        report.n_new += result[0]
+    def clip_done(count: int = 1) -> None:
+        report.n_new += count
         if callback is not None:
-            callback(done, len(source))
+            callback(n_there + report.n_new, n_mine)
 
-    if num_proc <= 1 and open_shards:
-        encoders = Encoders(settings)
-        for shard in open_shards:
-            advance(write_shard(folder, shard, encoders, source))
-    elif open_shards:
-        with ProcessPoolExecutor(
-            num_proc, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(settings, source)
-        ) as pool:
-            for future in as_completed([pool.submit(_write_shard, folder, shard) for shard in open_shards]):
-                advance(future.result())
-    for path in sorted(folder.glob("shard-*.skipped.json")):
-        report.skipped.update(json.loads(path.read_text(encoding="utf-8")))
+    clip_done(0)
+    device = device or default_device(place.local_rank)
+    if mine:
+        with _one_thread():
+            _write_shards(layout, mine, settings, source, device, num_proc, clip_done)
+    report.skipped.update(skipped_clips(folder))
     report.n_rows = count_rows(folder)
+    report.n_open = sum(len(layout.clips(shard)) for shard in layout.open_shards())
+    if not report.n_rows and not report.n_open:
+        reasons = "; ".join(f"{clip}: {reason}" for clip, reason in list(report.skipped.items())[:3])
+        raise MediaError(
+            f"none of the {n_clips} clips for {folder} can be used: {reasons} audio-agent data-check tells more."
+        )
     return report
-
-
-def count_rows(folder: Path) -> int:
-    """Rows in all shards of a folder."""
-    import pyarrow.parquet as parquet
-
-    return sum(parquet.read_metadata(path).num_rows for path in sorted(folder.glob("shard-*.parquet")))

@@ -16,6 +16,7 @@ from audio_agent_zoo.rates import FRAME_RATE
 if TYPE_CHECKING:
     from av import VideoFrame
     from av.container import InputContainer
+    from av.video.reformatter import VideoReformatter
     from av.video.stream import VideoStream
 
 Frames = NDArray[np.uint8]
@@ -140,13 +141,13 @@ def _rotation(frame: "VideoFrame") -> int:
     return round(frame.rotation / 90) * 90 % 360
 
 
-def _converted(frame: "VideoFrame", size: tuple[int, int] | None) -> Frames:
-    """RGB picture `(height, width, 3)` the right way up."""
+def _converted(frame: "VideoFrame", size: tuple[int, int] | None, scaler: "VideoReformatter") -> Frames:
+    """RGB picture `(height, width, 3)` the right way up; one scaler for all of a video, as setting it up takes long."""
     turns = _rotation(frame) // 90
     height, width = size or (None, None)
     if turns % 2:
         height, width = width, height
-    return np.rot90(frame.to_ndarray(format="rgb24", width=width, height=height), turns)
+    return np.rot90(scaler.reformat(frame, width, height, "rgb24").to_ndarray(), turns)
 
 
 def iter_frames(path: str | Path, fps: float = FRAME_RATE, size: tuple[int, int] | None = None) -> Iterator[Frames]:
@@ -175,7 +176,10 @@ def iter_frames(path: str | Path, fps: float = FRAME_RATE, size: tuple[int, int]
 
 
 def _frames_at(path: str | Path, fps: float, size: tuple[int, int] | None) -> Iterator[Frames]:
+    from av.video.reformatter import VideoReformatter
+
     count = 0
+    scaler = VideoReformatter()
     shown: VideoFrame | None = None
     picture: Frames | None = None
     shown_s = 0.0
@@ -184,7 +188,7 @@ def _frames_at(path: str | Path, fps: float, size: tuple[int, int] | None) -> It
         nonlocal count, picture, size
         while shown is not None and count / fps < time_s - _SAME_S:
             if picture is None:
-                picture = _converted(shown, size)
+                picture = _converted(shown, size, scaler)
                 size = size or (picture.shape[0], picture.shape[1])
             count += 1
             yield picture

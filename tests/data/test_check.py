@@ -15,7 +15,7 @@ from audio_agent_zoo.columns import FEATURES_CONFIG
 from audio_agent_zoo.data import prepare
 from audio_agent_zoo.data.check import LEFT_OUT, REMARKS, SHORTEST_S, ClipCheck, DataReport, check_clips
 from audio_agent_zoo.data.check_report import report_table, write_report
-from audio_agent_zoo.data.prepare import PrepareSettings
+from audio_agent_zoo.data.clip_encoders import GRID_S, PrepareSettings
 from audio_agent_zoo.data.sources.folder import FolderSource
 from audio_agent_zoo.loudness import loudness_lufs
 from audio_agent_zoo.media import write_video
@@ -103,7 +103,7 @@ def test_prepare_leaves_out_the_same_clips(folder: Path, report: DataReport, tmp
         assert sorted(made.skipped) == sorted(left_out)
         assert made.n_rows == sum(3 if clip.id == "sparse.mp4" else 1 for clip in clips if not clip.left_out)
         assert json.loads((tmp_path / split / FEATURES_CONFIG).read_text())["source"]["n_clips"] == len(clips)
-    assert prepare.GRID_S == SHORTEST_S
+    assert GRID_S == SHORTEST_S
 
 
 def test_the_summary_counts_what_is_there(report: DataReport) -> None:
