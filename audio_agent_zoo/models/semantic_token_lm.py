@@ -130,8 +130,7 @@ class SemanticTokenLM(nn.Module):
 
     def trained(self) -> dict[str, nn.Parameter]:
         """What stage 1 trains: low-rank weights and the new rows, by name."""
-        named = {f"lora.{name}": p for name, p in self.base.named_parameters() if "lora_" in name}
-        return {"rows": self.rows, **named}
+        return {name: p for name, p in self.named_parameters() if name == "rows" or "lora_" in name}
 
     def embed(self, ids: Tensor) -> Tensor:
         """Embeddings of ids of old and new words, scaled as Gemma's layers expect."""

@@ -93,26 +93,15 @@ class VideoToAudioParts:
         Raises:
             WeightsError: If the folder has no video half, or a part is missing, damaged or of another model.
         """
-        config = PublishedConfig.read(folder)
-        if config is None or config.video is None:
-            raise WeightsError(
-                f"{folder} has no video half ({CONFIG_NAME} says nothing of one); train one with "
-                "recipes/custom/, or load 'foley-mini'."
-            )
+        config = _video_config(folder)
         config.check(folder, VIDEO_TO_AUDIO)
+        assert config.video is not None
         video = config.video
 
         def own(kind: Any, part: str) -> Any:
             return _loaded(lambda: _whole(kind, _place(folder, part, config, hub)), folder, part).eval()
 
         quantizer: SemanticQuantizer = own(SemanticQuantizer, SEMANTIC_QUANTIZER)
-        base: Gemma2ForCausalLM = _loaded(
-            lambda: _whole(Gemma2ForCausalLM, _place(folder, LANGUAGE_MODEL, config, hub), dtype=dtype),
-            folder,
-            LANGUAGE_MODEL,
-        )
-        adapted = _place(folder, SEMANTIC_TOKEN_LM, config, hub)
-        n_audio = int(quantizer.config.n_centroids)
         seen = _place(folder, FRAME_ENCODER, config, hub)
         return cls(
             frame_encoder=_loaded(
@@ -125,11 +114,7 @@ class VideoToAudioParts:
                 FRAME_ENCODER,
             ),
             connector=own(TemporalConnector, TEMPORAL_CONNECTOR),
-            lm=_loaded(
-                lambda: SemanticTokenLM.from_pretrained(adapted, base, n_audio),
-                folder,
-                SEMANTIC_TOKEN_LM,
-            ),
+            lm=_language_model(folder, config, int(quantizer.config.n_centroids), dtype, hub),
             quantizer=quantizer,
             adapter=own(VisualAdapter, VISUAL_ADAPTER),
             video=video,
@@ -194,6 +179,60 @@ def load_base(folder: Path, name: str, hub: dict[str, Any] | None = None) -> Tex
     found = resolve(base.repo, revision=base.revision or None, parts=TEXT_TO_AUDIO, **(hub or {}))
     # Sampled as it likes best, under the name and terms of what was made of it.
     return replace(TextToAudioParts.load(found, base.repo), name=config.name, license=config.license)
+
+
+def load_part(kind: Any, part: str, folder: Path, *, hub: dict[str, Any] | None = None) -> Any:
+    """One part of the video half that is a model of diffusers: connector, quantizer or visual adapter.
+
+    Args:
+        kind: Its class.
+        part: Its name in the folder.
+        folder: Published folder.
+        hub: `token`, `cache_dir` and `local_files_only` for a part that the folder only refers to.
+
+    Raises:
+        WeightsError: If the folder has no video half, or the part is missing or damaged.
+    """
+    config = _video_config(folder)
+    config.check(folder, (part,))
+    return _loaded(lambda: _whole(kind, _place(folder, part, config, hub)), folder, part).eval()
+
+
+def load_language_model(
+    folder: Path, *, dtype: torch.dtype = torch.float32, hub: dict[str, Any] | None = None
+) -> SemanticTokenLM:
+    """The adapted language model of a published folder, without the other parts.
+
+    Args:
+        folder: Published folder.
+        dtype: Precision of the base.
+        hub: `token`, `cache_dir` and `local_files_only` for a base that the folder only refers to.
+
+    Raises:
+        WeightsError: If the folder has no video half, or a part is missing, damaged or of another model.
+    """
+    config = _video_config(folder)
+    config.check(folder, (LANGUAGE_MODEL, SEMANTIC_TOKEN_LM))
+    quantizer: SemanticQuantizer = load_part(SemanticQuantizer, SEMANTIC_QUANTIZER, folder, hub=hub)
+    return _language_model(folder, config, int(quantizer.config.n_centroids), dtype, hub)
+
+
+def _video_config(folder: Path) -> PublishedConfig:
+    config = PublishedConfig.read(folder)
+    if config is None or config.video is None:
+        raise WeightsError(
+            f"{folder} has no video half ({CONFIG_NAME} says nothing of one); train one with "
+            "recipes/custom/, or load 'foley-mini'."
+        )
+    return config
+
+
+def _language_model(
+    folder: Path, config: PublishedConfig, n_audio: int, dtype: torch.dtype, hub: dict[str, Any] | None
+) -> SemanticTokenLM:
+    place, adapted = _place(folder, LANGUAGE_MODEL, config, hub), _place(folder, SEMANTIC_TOKEN_LM, config, hub)
+    base: Gemma2ForCausalLM = _loaded(lambda: _whole(Gemma2ForCausalLM, place, dtype=dtype), folder, LANGUAGE_MODEL)
+    return _loaded(lambda: SemanticTokenLM.from_pretrained(adapted, base, n_audio), folder, SEMANTIC_TOKEN_LM)
 
 
 def _place(folder: Path, part: str, config: PublishedConfig, hub: dict[str, Any] | None) -> Path:

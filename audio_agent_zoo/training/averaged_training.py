@@ -7,6 +7,9 @@ import torch
 from diffusers.training_utils import EMAModel
 from lightning import LightningModule
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from audio_agent_zoo.training.sharding import gathered, spread_like
 
 
 class AveragedTraining(LightningModule):
@@ -47,7 +50,7 @@ class AveragedTraining(LightningModule):
             for name, parameter in self.trained().items():
                 if name not in state_dict:
                     raise KeyError(f"the checkpoint lacks {name!r}; it is of another recipe.")
-                parameter.copy_(state_dict[name])
+                parameter.copy_(spread_like(state_dict[name], parameter))
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step, then move the average, before any checkpoint of this step is written."""
@@ -55,8 +58,15 @@ class AveragedTraining(LightningModule):
         self.average.step(self.trained().values())
 
     def on_fit_start(self) -> None:
-        """The average lives where the weights live."""
+        """The average lives where the weights live, and is the same on every process."""
         self.average.to(self.device)
+        if self.trainer.world_size > 1:
+            self.average.shadow_params = [
+                shadow if isinstance(shadow, DTensor) else self.trainer.strategy.broadcast(shadow)
+                for shadow in self.average.shadow_params
+            ]
+            # After the weights were built alike; what drops out shall differ.
+            torch.manual_seed(torch.initial_seed() + self.global_rank)
 
     def on_validation_start(self) -> None:
         """Judge the averaged weights."""
@@ -69,11 +79,15 @@ class AveragedTraining(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the average beside the weights."""
-        checkpoint["average"] = self.average.state_dict()
+        average = self.average.state_dict()
+        checkpoint["average"] = {**average, "shadow_params": [gathered(value) for value in average["shadow_params"]]}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take it up again."""
-        self.average.load_state_dict(checkpoint["average"])
+        kept = checkpoint["average"]
+        parameters = self.trained().values()
+        shadows = [spread_like(s, p) for s, p in zip(kept["shadow_params"], parameters, strict=True)]
+        self.average.load_state_dict({**kept, "shadow_params": shadows})
 
     @property
     def averaged_now(self) -> bool:

@@ -1,14 +1,17 @@
 """What happens beside the optimisation: writing the published folder."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from lightning import Callback, LightningModule, Trainer
 
+from audio_agent_zoo.hub import cached_revision
 from audio_agent_zoo.models.mel import MelConfig
 from audio_agent_zoo.published import CONFIG_NAME, Base, Generation, PublishedConfig, VideoGeneration
 from audio_agent_zoo.published_card import write_card
+from audio_agent_zoo.training.sharding import whole
 
 
 @runtime_checkable
@@ -48,12 +51,17 @@ class PublishParts(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Publish, on the first process only and not for the sanity check."""
-        if trainer.sanity_checking or not trainer.is_global_zero:
+        if trainer.sanity_checking:
             return
         if not isinstance(pl_module, Publishable):
             raise TypeError(f"{type(pl_module).__name__} has no publish(); remove PublishParts from the recipe.")
+        with whole(pl_module):  # every process gives its part
+            if trainer.is_global_zero:
+                self._publish(trainer, pl_module)
+
+    def _publish(self, trainer: Trainer, training: Publishable) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        pl_module.publish(self.folder)
+        training.publish(self.folder)
         if self.name or (self.folder / CONFIG_NAME).exists():
             figures = {key: float(value) for key, value in trainer.callback_metrics.items() if "validation" in key}
             self.describe(figures)
@@ -67,7 +75,7 @@ class PublishParts(Callback):
             mel=self._mel(old),
             generation=self.generation or (old.generation if old else Generation()),
             video=self.video or (old.video if old else None),
-            bases={**(old.bases if old else {}), **self.bases},
+            bases={**(old.bases if old else {}), **{part: _pinned(base) for part, base in self.bases.items()}},
         )
         config.write(self.folder)
         write_card(self.folder, figures)
@@ -77,3 +85,8 @@ class PublishParts(Callback):
         if vocoder.exists():
             return MelConfig(n_mels=int(json.loads(vocoder.read_text(encoding="utf-8"))["num_mels"])).to_dict()
         return old.mel if old else {}
+
+
+def _pinned(base: Base) -> Base:
+    """The base at the commit that was trained on: the main branch may be another one by tomorrow."""
+    return base if base.revision else replace(base, revision=cached_revision(base.repo))

@@ -7,17 +7,29 @@ import numpy as np
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.distributed.fsdp import register_fsdp_forward_method
 from transformers import Gemma2Config, Gemma2ForCausalLM
 
 from audio_agent_zoo.data.caption_tokenizer import train_gemma_tokenizer
+from audio_agent_zoo.data.feature_identity import check_weights
 from audio_agent_zoo.data.foley_features import FeatureBatch, FoleyFeaturesDataModule
-from audio_agent_zoo.hub import LANGUAGE_MODEL, SEMANTIC_QUANTIZER, SEMANTIC_TOKEN_LM, TEMPORAL_CONNECTOR, resolve
+from audio_agent_zoo.hub import (
+    FRAME_ENCODER,
+    HUBERT,
+    LANGUAGE_MODEL,
+    SEMANTIC_QUANTIZER,
+    SEMANTIC_TOKEN_LM,
+    TEMPORAL_CONNECTOR,
+    resolve,
+)
 from audio_agent_zoo.models.audio_vocabulary import INSTRUCTION, AudioVocabulary
 from audio_agent_zoo.models.semantic_quantizer import SemanticQuantizer
 from audio_agent_zoo.models.semantic_token_lm import LoraSettings, SemanticTokenLM
 from audio_agent_zoo.models.temporal_connector import TemporalConnector
 from audio_agent_zoo.training.averaged_training import AveragedTraining
 from audio_agent_zoo.training.optimization import adamw_with_warmup
+from audio_agent_zoo.training.row_noise import RowNoise
+from audio_agent_zoo.training.sharding import shard
 
 
 class SemanticTokenTraining(AveragedTraining):
@@ -107,6 +119,7 @@ class SemanticTokenTraining(AveragedTraining):
         if hasattr(self, "lm"):
             return
         h = self.hparams
+        check_weights(self._data(), self._folder(), (FRAME_ENCODER, HUBERT, SEMANTIC_QUANTIZER))
         quantizer = SemanticQuantizer.from_pretrained(self._folder(), subfolder=SEMANTIC_QUANTIZER)
         base, vocabulary = self._language_model(int(quantizer.config.n_centroids))
         if h["checkpoint_activations"]:
@@ -134,6 +147,10 @@ class SemanticTokenTraining(AveragedTraining):
         else:
             self.connector = TemporalConnector.from_pretrained(start, subfolder=TEMPORAL_CONNECTOR)
         self.frame_std = float(frames.std())
+        # Weights are loaded for use: without this neither dropout nor checkpoints of activations would happen.
+        self.lm.train()
+        shard(self, [self.connector, *base.model.layers, self.lm])
+        register_fsdp_forward_method(self.lm, "loss")
         self.start_average()
 
     def trained(self) -> dict[str, nn.Parameter]:
@@ -144,18 +161,20 @@ class SemanticTokenTraining(AveragedTraining):
 
     def _step(self, batch: FeatureBatch, noisy: bool) -> tuple[Tensor, Tensor]:
         frames, tokens, heard = batch["frames"], batch["tokens"], None
+        draw = RowNoise(batch["row_seeds"], tokens.device)
         if noisy and self.hparams["frame_noise"]:
-            frames = frames + self.hparams["frame_noise"] * self.frame_std * torch.randn_like(frames)
+            frames = frames + self.hparams["frame_noise"] * self.frame_std * draw.normal(*frames.shape[1:])
         if noisy and self.hparams["token_noise"]:
-            other = torch.randint_like(tokens, self.lm.vocabulary.n_audio)
-            share = self.hparams["token_noise"] * torch.rand(len(tokens), 1, device=tokens.device)
-            heard = torch.where(torch.rand(tokens.shape, device=tokens.device) < share, other, tokens)
+            other = draw.integers(self.lm.vocabulary.n_audio, tokens.shape[1])
+            share = self.hparams["token_noise"] * draw.uniform(1)
+            heard = torch.where(draw.uniform(tokens.shape[1]) < share, other, tokens)
         video = self.connector(frames, tokens.shape[1])
         weight = 1 + (self.hparams["change_weight"] - 1) * (tokens != tokens.roll(1, 1)).float()
         window = self.hparams["window_tokens"]
         if window is not None and window < tokens.shape[1]:
             room = tokens.shape[1] - window
-            start = int(torch.randint(0, room + 1, ()).item()) if noisy else room // 2
+            shared = torch.Generator().manual_seed(batch["seed"])
+            start = int(torch.randint(room + 1, (), generator=shared).item()) if noisy else room // 2
             tokens, weight = tokens[:, start : start + window], weight[:, start : start + window]
             heard = None if heard is None else heard[:, start : start + window]
             video = self.connector.stretch(video, start, window)
@@ -172,14 +191,15 @@ class SemanticTokenTraining(AveragedTraining):
     def training_step(self, batch: FeatureBatch, batch_idx: int) -> Tensor:
         """Loss on semantic tokens and the end of the sound."""
         loss, accuracy = self._step(batch, noisy=True)
-        self.log_dict({"train/loss": loss, "train/accuracy": accuracy}, prog_bar=True, batch_size=len(batch["tokens"]))
+        values = {"train/loss": loss, "train/accuracy": accuracy}
+        self.log_dict(values, prog_bar=True, batch_size=len(batch["tokens"]), sync_dist=True)
         return loss
 
     def validation_step(self, batch: FeatureBatch, batch_idx: int) -> None:
         """Loss and token accuracy of the averaged weights."""
         loss, accuracy = self._step(batch, noisy=False)
         values = {"validation/loss": loss, "validation/accuracy": accuracy}
-        self.log_dict(values, prog_bar=True, batch_size=len(batch["tokens"]))
+        self.log_dict(values, prog_bar=True, batch_size=len(batch["tokens"]), sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW over what is trained, nothing else."""

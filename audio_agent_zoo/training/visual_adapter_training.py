@@ -9,13 +9,16 @@ from diffusers.training_utils import compute_snr
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from audio_agent_zoo.data.foley_features import FeatureBatch
-from audio_agent_zoo.hub import SEMANTIC_QUANTIZER, VISUAL_ADAPTER, resolve
+from audio_agent_zoo.data.feature_identity import check_weights
+from audio_agent_zoo.data.foley_features import FeatureBatch, FoleyFeaturesDataModule
+from audio_agent_zoo.hub import HUBERT, SEMANTIC_QUANTIZER, VISUAL_ADAPTER, resolve
 from audio_agent_zoo.models.semantic_quantizer import SemanticQuantizer
 from audio_agent_zoo.models.visual_adapter import Positions, VisualAdapter
 from audio_agent_zoo.pipelines.text_to_audio_parts import TextToAudioParts
 from audio_agent_zoo.training.averaged_training import AveragedTraining
 from audio_agent_zoo.training.optimization import adamw_with_warmup
+from audio_agent_zoo.training.row_noise import RowNoise
+from audio_agent_zoo.training.sharding import shard
 
 
 class VisualAdapterTraining(AveragedTraining):
@@ -68,20 +71,24 @@ class VisualAdapterTraining(AveragedTraining):
         if hasattr(self, "adapter"):
             return
         h = self.hparams
-        parts = TextToAudioParts.load(resolve(h["base"], revision=h["revision"]), str(h["base"]))
+        base, hub = resolve(h["base"], revision=h["revision"]), resolve(h["hub_folder"], parts=("*",))
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if isinstance(data, FoleyFeaturesDataModule):
+            check_weights(data, base, ("vae",))
+            check_weights(data, hub, (HUBERT, SEMANTIC_QUANTIZER))
+        parts = TextToAudioParts.load(base, str(h["base"]))
         self.frozen.append(parts)
         self.unet, self.conditioning = parts.unet.requires_grad_(False), parts.conditioning.requires_grad_(False)
         if h["checkpoint_activations"]:
             self.unet.enable_gradient_checkpointing()
-        self.quantizer = SemanticQuantizer.from_pretrained(
-            resolve(h["hub_folder"], parts=("*",)), subfolder=SEMANTIC_QUANTIZER
-        )
+        self.quantizer = SemanticQuantizer.from_pretrained(hub, subfolder=SEMANTIC_QUANTIZER)
         if h["start"] is None:
             self.adapter = VisualAdapter.for_unet(self.unet, self.quantizer.centroids, positions=h["positions"])
         else:
             start = resolve(h["start"], parts=("*",))
             self.adapter = VisualAdapter.from_pretrained(start, subfolder=VISUAL_ADAPTER)
         self.adapter.attach(self.unet)
+        shard(self, [*self.adapter.to_k_ip, *self.adapter.to_v_ip, self.adapter.image_proj, self.unet])
         self.noise = DDPMScheduler.from_config(parts.scheduler.config)
         self.start_average()
 
@@ -89,15 +96,15 @@ class VisualAdapterTraining(AveragedTraining):
         """The adapter."""
         return {f"adapter.{name}": parameter for name, parameter in self.adapter.named_parameters()}
 
-    def _loss(self, batch: FeatureBatch, *, training: bool, generator: torch.Generator | None = None) -> Tensor:
+    def _loss(self, batch: FeatureBatch, *, training: bool) -> Tensor:
         h, latents = self.hparams, batch["latents"]
-        device, size = latents.device, len(latents)
-        noise = torch.randn(latents.shape, generator=generator).to(device)
-        steps = torch.randint(0, self.noise.config.num_train_timesteps, (size,), generator=generator).to(device)
+        device, draw = latents.device, RowNoise(batch["row_seeds"], latents.device)
+        noise = draw.normal(*latents.shape[1:])
+        steps = draw.integers(self.noise.config.num_train_timesteps)
         with torch.no_grad():
             text = self.conditioning(batch["captions"]).to(device)
             empty = self.conditioning.unconditional(text)
-        chance = torch.rand(size, generator=generator).to(device)
+        chance = draw.uniform()
         both, words, video = h["both_dropout"], h["caption_dropout"], h["video_dropout"]
         no_text = chance < both + words
         no_video = (chance < both) | ((chance >= both + words) & (chance < both + words + video))
@@ -126,13 +133,13 @@ class VisualAdapterTraining(AveragedTraining):
     def training_step(self, batch: FeatureBatch, batch_idx: int) -> Tensor:
         """Diffusion loss at random noise levels."""
         loss = self._loss(batch, training=True)
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["latents"]))
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["latents"]), sync_dist=True)
         return loss
 
     def validation_step(self, batch: FeatureBatch, batch_idx: int) -> None:
         """The same under the averaged weights, with fixed noise."""
-        loss = self._loss(batch, training=False, generator=torch.Generator().manual_seed(batch_idx))
-        self.log("validation/loss", loss, prog_bar=True, batch_size=len(batch["latents"]))
+        loss = self._loss(batch, training=False)
+        self.log("validation/loss", loss, prog_bar=True, batch_size=len(batch["latents"]), sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW over the adapter, nothing else."""
@@ -144,10 +151,13 @@ class VisualAdapterTraining(AveragedTraining):
         )
 
     def publish(self, folder: Path, **kwargs: Any) -> None:
-        """Write the `visual_adapter` part of a published folder."""
+        """Write the `visual_adapter` part of a published folder, and a quantizer that nobody else could load."""
         already = self.averaged_now
         if not already:
             self.on_validation_start()
         self.adapter.save_pretrained(folder / VISUAL_ADAPTER, **kwargs)
+        source = Path(self.hparams["hub_folder"])
+        if source.is_dir() and source.resolve() != folder.resolve():
+            self.quantizer.save_pretrained(folder / SEMANTIC_QUANTIZER, **kwargs)
         if not already:
             self.on_validation_end()

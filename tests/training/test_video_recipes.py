@@ -1,0 +1,136 @@
+"""The recipes over frozen parts run both stages for a few steps on tiny parts, and what they publish makes sound."""
+
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import numpy as np
+import pytest
+import torch
+import yaml
+from lightning.pytorch.cli import LightningCLI
+
+from audio_agent_zoo.data.clip_encoders import PrepareSettings
+from audio_agent_zoo.data.prepare import prepare
+from audio_agent_zoo.data.sources.synthesis import FoleyWorldVideos
+from audio_agent_zoo.models.semantic_quantizer import SemanticQuantizer
+from audio_agent_zoo.models.visual_adapter import VisualAdapter
+from audio_agent_zoo.pipelines.video_to_audio import VideoToAudioPipeline
+from audio_agent_zoo.published import Base, PublishedConfig
+from audio_agent_zoo.published_card import card_text
+from audio_agent_zoo.training.callbacks import PublishParts
+from audio_agent_zoo.training.fit import fit
+from tests import tiny_video
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+STEPS, WINDOW_S = 2, 0.64
+
+
+@pytest.fixture(scope="module")
+def frozen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with every frozen part, such as recipes/README.md puts together from the public ones."""
+    folder = tiny_video.write_video_published(tmp_path_factory.mktemp("frozen"))
+    tiny_video.hubert().save_pretrained(folder / "hubert")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def features(frozen: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("features")
+    settings = PrepareSettings(str(frozen), window_s=WINDOW_S)
+    for split in ("train", "validation"):
+        prepare(FoleyWorldVideos(split, 4, WINDOW_S), folder / split, settings)  # type: ignore[arg-type]
+    return folder
+
+
+def _fit(recipe: Path, frozen: Path, features: Path, runs: Path, **arguments: Any) -> LightningCLI:
+    """The recipe as it stands, but for its size and for where things lie."""
+    config = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+    model, trainer = config["model"]["init_args"], config["trainer"]
+    for key in ("base", "hub_folder", "start"):
+        if model.get(key) is not None:
+            model[key] = str(frozen / "language_model") if model[key].startswith("google/") else str(frozen)
+    model |= arguments
+    config["data"]["init_args"] |= {"path": str(features), "batch_size": 2, "n_validation_batches": 1}
+    trainer |= {"max_steps": STEPS, "val_check_interval": STEPS, "accelerator": "cpu", "enable_progress_bar": False}
+    trainer |= {"log_every_n_steps": 1, "default_root_dir": str(runs / recipe.stem)}
+    for callback in trainer["callbacks"]:
+        if "dirpath" in callback["init_args"]:
+            callback["init_args"]["dirpath"] = str(runs / recipe.stem)
+        if callback["class_path"] == "PublishParts":
+            callback["init_args"]["folder"] = str(runs / "hub")
+            for base in callback["init_args"]["bases"].values():
+                base["repo"] = str(frozen)
+    path = runs / f"{recipe.stem}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    return fit(["--config", str(path)])
+
+
+@pytest.mark.parametrize("name", ["custom", "avsync15", "vggsound"])
+def test_both_stages_publish_what_loads(name: str, frozen: Path, features: Path, tmp_path: Path) -> None:
+    small = {"lora_rank": 2} if name != "custom" else {}
+    cli = _fit(RECIPES / name / "semantic_tokens.yaml", frozen, features, tmp_path, **small)
+    # Otherwise its layers would neither drop out nor forget their activations.
+    layers = cli.model.lm.base.model.layers
+    assert all(layer.training and layer.gradient_checkpointing == (name != "custom") for layer in layers)
+    _fit(RECIPES / name / "visual_adapter.yaml", frozen, features, tmp_path)
+    hub = tmp_path / "hub"
+    config = PublishedConfig.read(hub)
+    assert config is not None
+    trained = {"temporal_connector", "semantic_token_lm", "visual_adapter"}
+    # Centroids of a folder on this machine are nowhere else to be had.
+    assert set(config.parts) == trained | {"semantic_quantizer"}
+    assert "unet" not in {path.name for path in hub.iterdir()}
+    own, published = (SemanticQuantizer.from_pretrained(f, subfolder="semantic_quantizer") for f in (frozen, hub))
+    assert torch.equal(own.centroids, published.centroids)
+    made = VideoToAudioPipeline.from_pretrained(hub)(tiny_video.moving(11), "a dog barks", num_inference_steps=2)
+    assert np.isfinite(made.audios[0]).all()
+    for stage in ("semantic_tokens", "visual_adapter"):
+        assert (tmp_path / stage / "last.ckpt").stat().st_size < 3_000_000, "checkpoints hold what is trained alone"
+
+
+def test_a_card_of_public_bases_says_their_terms_loudly() -> None:
+    recipe = yaml.safe_load((RECIPES / "avsync15" / "visual_adapter.yaml").read_text(encoding="utf-8"))
+    publish = recipe["trainer"]["callbacks"][-1]["init_args"]
+    bases = {part: Base(**base) for part, base in publish["bases"].items()}
+    text = card_text(PublishedConfig(publish["name"], publish["license"], {}, bases=bases), {})
+    assert "license: cc-by-nc-sa-4.0" in text and "NON-COMMERCIAL" in text
+    assert "Gemma's terms of use" in text
+    assert all(base.repo in text for base in bases.values())
+
+
+def test_stage_two_starts_from_an_imported_adapter(frozen: Path, features: Path, tmp_path: Path) -> None:
+    start = VisualAdapter.from_pretrained(frozen, subfolder="visual_adapter")
+    start.save_pretrained(tmp_path / "start" / "visual_adapter")
+    recipe = RECIPES / "avsync15" / "visual_adapter.yaml"
+    _fit(recipe, frozen, features, tmp_path, start=str(tmp_path / "start"), learning_rate=0.0, warmup_steps=0)
+    trained = VisualAdapter.from_pretrained(tmp_path / "hub", subfolder="visual_adapter")
+    for name, value in start.state_dict().items():
+        torch.testing.assert_close(trained.state_dict()[name], value)
+
+
+def test_bases_are_published_at_the_commit_that_was_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit = "0123456789abcdef" * 2 + "01234567"
+    reference = tmp_path / "models--google--gemma-2-2b-it" / "refs" / "main"
+    reference.parent.mkdir(parents=True)
+    reference.write_text(commit, encoding="utf-8")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    other = "f" * 40
+    bases = {
+        "language_model": Base("google/gemma-2-2b-it"),
+        "hubert": Base("facebook/hubert-base-ls960", revision=other),
+        "frame_encoder": Base("never/downloaded"),
+        "text_to_audio": Base("foley-mini"),
+    }
+    (tmp_path / "hub").mkdir()
+    PublishParts(str(tmp_path / "hub"), name="mine", bases=bases).describe({})
+    config = PublishedConfig.read(tmp_path / "hub")
+    assert config is not None
+    assert {part: base.revision for part, base in config.bases.items()} == {
+        "language_model": commit,
+        "hubert": other,
+        "frame_encoder": "",
+        "text_to_audio": "",
+    }
+    assert commit in (tmp_path / "hub" / "README.md").read_text(encoding="utf-8")
