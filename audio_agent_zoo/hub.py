@@ -96,6 +96,18 @@ def resolve(
     return _download(repo, tag or revision, cache_dir, token, local_files_only, parts)
 
 
+def cached_revision(repo: str, revision: str = "main") -> str:
+    """Commit of a repository that was downloaded last, 40 hex digits; empty if it never was."""
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    if not _REPOSITORY.fullmatch(repo):
+        return ""
+    reference = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type="model") / "refs" / revision
+    commit = reference.read_text(encoding="utf-8").strip() if reference.is_file() else ""
+    return commit if re.fullmatch("[0-9a-f]{40}", commit) else ""
+
+
 def wanted_files(files: Sequence[str], parts: Sequence[str]) -> list[str]:
     """The files of a repository that some parts need: configs, tokenizers, one format of each weight.
 
@@ -278,6 +290,8 @@ def push_folder(
             revision=revision,
             commit_message=f"Publish {config.name if config else repo}",
             allow_patterns=list(plan.files),
+            # A part that the folder now takes from elsewhere must not stay behind and be loaded instead.
+            delete_patterns=[f"{part}/*" for part in (*TEXT_TO_AUDIO, *VIDEO_TO_AUDIO)],
             create_pr=pull_request,
         )
     except Exception as error:  # the transport's own errors, which differ between client versions

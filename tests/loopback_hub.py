@@ -43,7 +43,10 @@ class Repository:
 
 @dataclass
 class LoopbackHub:
-    """State of the server; tests change it while it runs."""
+    """State of the server; tests change it while it runs.
+
+    A request that begins with `stall_at` sets `stalled` and is answered once `go_on` is set.
+    """
 
     endpoint: str = ""
     repositories: dict[str, Repository] = field(default_factory=dict)
@@ -51,6 +54,9 @@ class LoopbackHub:
     requests: list[str] = field(default_factory=list)
     cut_off: str = ""
     broken: bool = False
+    stall_at: str = ""
+    stalled: threading.Event = field(default_factory=threading.Event)
+    go_on: threading.Event = field(default_factory=threading.Event)
 
     def publish(self, name: str, folder: Path, branch: str = "main") -> Repository:
         """Commit the files of a folder."""
@@ -96,10 +102,13 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(length)
         path = unquote(urlsplit(self.path).path)
         self.hub.requests.append(f"{self.command} {path}")
+        if self.hub.stall_at and f"{self.command} {path}".startswith(self.hub.stall_at):
+            self.hub.stalled.set()
+            self.hub.go_on.wait(60)
         try:
             if self.hub.broken:
                 raise _Answer(500, b"out of order")
-            raise self._route(path, body)
+            raise self._route(urlsplit(self.path).path, body)
         except _Answer as answer:
             self._send(answer, cut=bool(self.hub.cut_off) and path.endswith(self.hub.cut_off))
 
@@ -127,17 +136,22 @@ class _Handler(BaseHTTPRequestHandler):
         return repository
 
     def _route(self, path: str, body: bytes) -> _Answer:
+        """Answer a path as it was sent: a slash within a revision or a branch is spelt %2F."""
         if path == "/api/repos/create":
             return self._create(json.loads(body))
+        if path == "/api/validate-yaml":
+            return self._validate(json.loads(body)["content"])
         if match := re.fullmatch(r"/large/([0-9a-f]{64})", path):
             self.hub.large_files[match[1]] = body
             return _Answer(200)
         if match := re.fullmatch(r"/(\w+/[\w.-]+)\.git/info/lfs/objects/batch", path):
             return self._upload_places(json.loads(body)["objects"])
         if match := re.fullmatch(r"/api/models/(\w+/[\w.-]+)(?:/(\w+)/([^/]+).*)?", path):
-            return self._api(match[1], match[2] or "revision", match[3] or "main", body)
+            if match[2] == "branch":
+                return self._branch(match[1], unquote(match[3]))
+            return self._api(match[1], match[2] or "revision", unquote(match[3] or "main"), body)
         if match := re.fullmatch(r"(?:/api/resolve-cache/models)?/(\w+/[\w.-]+)/resolve/([^/]+)/(.+)", path):
-            return self._file(*match.groups())
+            return self._file(*(unquote(part) for part in match.groups()))
         return _refuse(404, "no such route")
 
     def _create(self, wish: dict[str, Any]) -> _Answer:
@@ -149,6 +163,11 @@ class _Handler(BaseHTTPRequestHandler):
         created = self.hub.repositories.setdefault(name, repository) is repository
         return _Answer(200 if created else 409, {"url": f"{self.hub.endpoint}/{name}", "name": name})
 
+    def _validate(self, card: str) -> _Answer:
+        """Refuse a card without metadata, as the Hub does."""
+        known = card.startswith("---\n") and "license:" in card
+        return _Answer(200 if known else 400, {"errors": [] if known else [{"message": "no metadata"}], "warnings": []})
+
     def _upload_places(self, wanted: list[dict[str, Any]]) -> _Answer:
         objects = [
             {
@@ -159,6 +178,12 @@ class _Handler(BaseHTTPRequestHandler):
             for one in wanted
         ]
         return _Answer(200, {"transfer": "basic", "objects": objects})
+
+    def _branch(self, name: str, branch: str) -> _Answer:
+        repository = self._repository(name)
+        known = branch in repository.revisions
+        repository.revisions.setdefault(branch, repository.revisions["main"])
+        return _Answer(409 if known else 201)
 
     def _api(self, name: str, action: str, revision: str, body: bytes) -> _Answer:
         repository = self._repository(name)
@@ -184,7 +209,11 @@ class _Handler(BaseHTTPRequestHandler):
         return self._commit(name, dict(files), revision, body)
 
     def _commit(self, name: str, files: Files, branch: str, body: bytes) -> _Answer:
-        message = ""
+        repository, message = self._repository(name), ""
+        pull_request = 1 + sum(revision.startswith("refs/pr/") for revision in repository.revisions)
+        opens = "create_pr=1" in urlsplit(self.path).query
+        if opens:
+            branch = f"refs/pr/{pull_request}"
         for line in body.splitlines():
             item = json.loads(line)
             value = item["value"]
@@ -194,9 +223,14 @@ class _Handler(BaseHTTPRequestHandler):
                 files[value["path"]] = base64.b64decode(value["content"])
             elif item["key"] == "lfsFile":
                 files[value["path"]] = self.hub.large_files[value["oid"]]
-        identity = self._repository(name).commit(files, message, branch)
+            elif item["key"] == "deletedFile":
+                del files[value["path"]]
+        identity = repository.commit(files, message, branch)
         url = f"{self.hub.endpoint}/{name}/commit/{identity}"
-        return _Answer(200, {"success": True, "commitUrl": url, "commitOid": identity, "hookOutput": ""})
+        answer = {"success": True, "commitUrl": url, "commitOid": identity, "hookOutput": ""}
+        if opens:
+            answer["pullRequestUrl"] = f"{self.hub.endpoint}/{name}/discussions/{pull_request}"
+        return _Answer(200, answer)
 
     def _file(self, name: str, revision: str, path: str) -> _Answer:
         repository = self._repository(name)

@@ -1,5 +1,6 @@
 """Every card has valid metadata, and the card of the bundled weights tells of what is in the folder."""
 
+import json
 import re
 from pathlib import Path
 
@@ -7,16 +8,25 @@ import pytest
 from huggingface_hub import ModelCard
 
 import audio_agent_zoo
-from audio_agent_zoo.hub import BUNDLED
+from audio_agent_zoo.hub import BUNDLED, VIDEO_TO_AUDIO
 from audio_agent_zoo.published import PublishedConfig, weight_files
 
 ROOT = Path(__file__).parents[1]
 CARDS = sorted((ROOT / "model_cards").glob("*.md"))
 PUBLISHED = [path for path in CARDS if path.stem != "template"]
+PARTS = {
+    "frame-encoder": ("frame_encoder",),
+    "semantic-quantizer": ("hubert", "semantic_quantizer"),
+    "semantic-token-lm": ("language_model", "semantic_token_lm"),
+    "temporal-connector": ("temporal_connector",),
+    "text-to-audio": ("text_encoder_0", "condition_adapter_0", "unet", "scheduler", "vae", "vocoder"),
+    "visual-adapter": ("visual_adapter",),
+}
+"""Card of a part -> the subfolders it tells of."""
 
 
-def test_every_bundled_model_has_a_card_and_every_card_a_name() -> None:
-    assert {path.stem for path in PUBLISHED} == set(BUNDLED)
+def test_every_bundled_model_and_every_part_has_a_card() -> None:
+    assert {path.stem for path in PUBLISHED} == {*BUNDLED, *PARTS}
     assert {path.name for path in (ROOT / "model_cards").iterdir()} == {path.name for path in CARDS}
 
 
@@ -41,6 +51,36 @@ def test_a_card_says_how_the_model_was_made_and_how_good_it_is(path: Path) -> No
         assert (ROOT / recipe).is_file(), recipe
     assert re.search(r"audio-agent evaluate recipes/[\w/]+\.yaml", text)
     assert "not for" in text.lower()
+
+
+def test_the_cards_of_parts_tell_of_every_part_that_makes_sound() -> None:
+    told = {part for parts in PARTS.values() for part in parts}
+    assert set(VIDEO_TO_AUDIO) <= told
+    for stem, parts in PARTS.items():
+        text = (ROOT / "model_cards" / f"{stem}.md").read_text(encoding="utf-8")
+        for part in parts:
+            assert f"`{part}`" in text
+            assert (BUNDLED["foley-mini"] / part).is_dir()
+
+
+@pytest.mark.parametrize("stem", PARTS)
+def test_the_example_of_a_part_runs(stem: str) -> None:
+    text = (ROOT / "model_cards" / f"{stem}.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    exec(compile(example, f"{stem}.md", "exec"), {})
+
+
+def test_figures_of_the_base_are_those_that_were_recorded() -> None:
+    folder = BUNDLED["foley-mini"]
+    results = json.loads((folder / "text_to_audio_results.json").read_text(encoding="utf-8"))
+    recorded = {figure["name"]: figure for figure in results["figures"]}
+    text = (ROOT / "model_cards" / "text-to-audio.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\w+) \([^|]*\) \| ([\d.]+) \| ([\d.]+) to ([\d.]+) \| (\d+) \|$", text, flags=re.MULTILINE)
+    assert len(rows) == 4
+    for name, value, low, high, n in rows:
+        figure = recorded[name]
+        assert [f"{number:.3f}" for number in (figure["value"], *figure["interval"])] == [value, low, high]
+        assert figure["n"] == int(n)
 
 
 @pytest.mark.parametrize("name", BUNDLED)

@@ -1,13 +1,11 @@
-"""Commands that make, measure and publish weights: prepare, fit, evaluate, import-quantizer."""
+"""Commands that make weights: prepare, fit, import-quantizer."""
 
 import argparse
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from audio_agent_zoo.cli.sources import open_splits
-from audio_agent_zoo.errors import MediaError
 
 
 def find_recipe(path: Path) -> Path:
@@ -23,41 +21,45 @@ def find_recipe(path: Path) -> Path:
     raise ValueError(f"there is no recipe {path}; the package's own are in recipes/, listed in recipes/README.md.")
 
 
-def _advance(bar: Any, done: int, total: int) -> None:
-    bar.total = total
-    bar.update(done - bar.n)
-
-
 def prepare(arguments: argparse.Namespace) -> int:
     """Encode clips into shards of features."""
     from tqdm import tqdm
 
-    from audio_agent_zoo.data.prepare import PrepareSettings, shard_path
+    from audio_agent_zoo.data.clip_encoders import PrepareSettings
+    from audio_agent_zoo.data.prepare import Place, default_num_proc
     from audio_agent_zoo.data.prepare import prepare as encode
     from audio_agent_zoo.hub import resolve
 
+    place = Place.of(arguments.rank, arguments.world_size)
     settings = PrepareSettings(str(resolve(arguments.weights)), window_s=arguments.window)
+    num_proc = default_num_proc(settings) if arguments.num_proc is None else arguments.num_proc
     for name, source in open_splits(arguments, arguments.window).items():
-        # What an earlier run encoded must not count as the speed of this one.
-        shards = range(-(-len(source) // settings.rows_per_shard))
-        n_there = sum(shard_path(arguments.output / name, i).exists() for i in shards) * settings.rows_per_shard
-        there = min(n_there, len(source))
-        bar = tqdm(desc=name, unit="clip", total=len(source), initial=there, file=sys.stderr)
-        report = encode(
-            source,
-            arguments.output / name,
-            settings,
-            num_proc=arguments.num_proc,
-            callback=partial(_advance, bar),
-        )
-        bar.close()
+        bar: Any = None
+
+        def advance(done: int, total: int, name: str = name) -> None:
+            nonlocal bar
+            if bar is None:  # what an earlier run encoded must not count as the speed of this one
+                bar = tqdm(desc=name, unit="clip", total=total, initial=done, file=sys.stderr)
+            bar.update(done - bar.n)
+
+        try:
+            report = encode(
+                source,
+                arguments.output / name,
+                settings,
+                num_proc=num_proc,
+                place=place,
+                device=arguments.device,
+                callback=advance,
+            )
+        finally:
+            if bar is not None:
+                bar.close()
         print(f"{name}: {report.n_rows} rows, {report.n_new} clips encoded now, {len(report.skipped)} skipped")
         for clip, reason in report.skipped.items():
             print(f"  {clip}: {reason}")
-        if not report.n_rows:
-            raise MediaError(
-                f"none of the {len(source)} clips for {name} can be used; audio-agent data-check tells more."
-            )
+        if report.n_open:
+            print(f"  {report.n_open} clips are left to other processes; the same command without ranks finishes them")
     return 0
 
 
@@ -70,16 +72,6 @@ def fit(arguments: argparse.Namespace) -> int:
         if word in ("--config", "-c"):
             rest[i + 1] = str(find_recipe(Path(rest[i + 1])))
     run_fit(rest)
-    return 0
-
-
-def evaluate(arguments: argparse.Namespace) -> int:
-    """Run an evaluation recipe and print its figures."""
-    from audio_agent_zoo.evaluation import evaluate as run_evaluation
-    from audio_agent_zoo.evaluation import results_table
-
-    results = run_evaluation(find_recipe(arguments.recipe), arguments.out)
-    print(results_table(results))
     return 0
 
 

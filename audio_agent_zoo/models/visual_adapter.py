@@ -10,10 +10,17 @@ from diffusers import ConfigMixin, ModelMixin, UNet2DConditionModel
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.attention_processor import AttnProcessor2_0
 from diffusers.models.embeddings import IPAdapterFullImageProjection
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from audio_agent_zoo.errors import WeightsError
+from audio_agent_zoo.models.ip_adapter_file import (
+    PROJECTION,
+    attention_keys,
+    check_image_prompt,
+    is_image_prompt,
+    read_ip_adapter,
+)
 from audio_agent_zoo.models.visual_attention import SelfAttention, VisualCondition, VisualCrossAttention
 from audio_agent_zoo.rates import SEMANTIC_TOKEN_RATE
 
@@ -188,11 +195,8 @@ class VisualAdapter(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers
         Raises:
             WeightsError: If it is of another layout, or can't be read.
         """
-        try:
-            state = load_file(str(path))
-        except Exception as error:  # safetensors' own kind, and what the disk may raise
-            raise WeightsError(f"{path} can't be read: {error}. Give an intact safetensors file.") from error
-        keys = sorted((k for k in state if k.endswith("to_k_ip.weight")), key=lambda k: int(k.split(".")[1]))
+        state = read_ip_adapter(path)
+        keys = attention_keys(state)
         if not keys or "image_proj.proj.3.weight" not in state:
             raise WeightsError(
                 f"{path} is no IP-Adapter of the full layout: image_proj.proj.0 to 3, ip_adapter.N.to_k_ip."
@@ -215,6 +219,45 @@ class VisualAdapter(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers
                 f"{path} is no whole IP-Adapter of the full layout: missing or too many are {wrong[:3]}."
             )
         adapter.load_state_dict({ours: state[theirs] for ours, theirs in own.items()})
+        return adapter
+
+    @classmethod
+    def from_image_prompt(
+        cls, path: str | Path, centroids: Tensor, *, positions: Positions = "sinusoidal"
+    ) -> "VisualAdapter":
+        """Start from an adapter of the plain layout, which looks at one vector of an image: FoleyCrafter's.
+
+        Its keys and values are taken as they are, and the scale of the tokens they read. How it gets tokens from
+        CLIP's vector has no meaning for centroids and is left out; that layer starts anew. So the result is where
+        stage 2 may start from, not an adapter to make sound with.
+
+        Args:
+            path: Such as FoleyCrafter's `semantic/semantic_adapter.bin`.
+            centroids: `(n_centroids, centroid_dim)` that it shall read.
+            positions: How centroids tell their time.
+
+        Raises:
+            WeightsError: If it is of another layout, or can't be read.
+
+        Source: Zhang et al., "FoleyCrafter" (2024), its published weights; the layout is that of IP-Adapter.
+        """
+        state = read_ip_adapter(path)
+        if not is_image_prompt(state):
+            raise WeightsError(f"{path} is no IP-Adapter of the plain layout: it lacks {PROJECTION}.proj.weight.")
+        check_image_prompt(state, path)
+        keys = attention_keys(state)
+        adapter: VisualAdapter = cls(
+            centroid_dim=int(centroids.shape[1]),
+            cross_attention_dim=int(state[f"{PROJECTION}.norm.weight"].shape[0]),
+            layer_dims=[int(state[key].shape[0]) for key in keys],
+            positions=positions,
+            centroid_rms=round(float(centroids.float().square().mean().sqrt()), 6),
+        )
+        taken = {f"image_proj.norm.{kind}": state[f"{PROJECTION}.norm.{kind}"] for kind in ("weight", "bias")}
+        for i, key in enumerate(keys):
+            taken[f"to_k_ip.{i}.weight"] = state[key]
+            taken[f"to_v_ip.{i}.weight"] = state[key.replace("to_k_ip", "to_v_ip")]
+        adapter.load_state_dict({**adapter.state_dict(), **taken})
         return adapter
 
 
