@@ -36,7 +36,10 @@ def read_recipe(path: Path) -> TextToAudioEvaluation | VideoToAudioEvaluation:
 
 
 def evaluate(recipe: Path, output: Path | None = None) -> dict[str, Any]:
-    """Run an evaluation recipe and write `results.json` and sample sounds into its folder.
+    """Run an evaluation recipe and write `results.json`, `results.md`, `results.html` and sounds into its folder.
+
+    Sounds that an earlier run with the same weights and settings made are read, not made again; after a kill, the
+    same call goes on. Several processes may be given the same folder and share the work.
 
     Args:
         recipe: YAML with a `task` and the fields of its evaluation.

@@ -15,7 +15,10 @@ from tqdm import tqdm
 from transformers import Gemma2ForCausalLM
 
 from audio_agent_zoo.app.curves import draw_curves
-from audio_agent_zoo.evaluation.results import Figure, mean, write_results
+from audio_agent_zoo.evaluation.report import write_report
+from audio_agent_zoo.evaluation.report_clips import ReportClip, ReportSound
+from audio_agent_zoo.evaluation.results import Figure, mean, under, write_results
+from audio_agent_zoo.evaluation.sounds import Advance, SoundStore, settings_key, weights_key
 from audio_agent_zoo.hub import (
     HUBERT,
     LANGUAGE_MODEL,
@@ -56,6 +59,26 @@ IMPACTS = (
 
 _MEASURES = ("count_accuracy", "detection_accuracy", "average_precision")
 _SAMPLES = 6
+_SHOWN = ("full", "text_only", "true_tokens", "without_connector", "without_positions")
+
+_PROTOCOLS = {
+    "onsets": (
+        "Onsets of the true and of the generated sound, both found by librosa, under CondFoleyGen's protocol. Average "
+        "precision is generous: read it beside another_clip, the onsets of another clip of the same class. text_only "
+        "is the same system without its visual attention, true_tokens hears the tokens of the true sound, vocoder is "
+        "the true sound through the mel image and back; gap_closed is how far the full system gets from text_only to "
+        "true_tokens."
+    ),
+    "visual_scale": "The same onset figures over the weight of the visual attention.",
+    "swaps": (
+        "For clips A, B of one class: whether the sound made for A fits the onsets of A better than those of B, by F1; "
+        "n counts pairs, without those no listener could tell apart."
+    ),
+    "tokens": (
+        "How often the language model's next semantic token is right, given the true ones before it; unigram is the "
+        "share of the commonest token."
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -93,13 +116,28 @@ class VideoToAudioEvaluation:
         folder = output or Path(self.output)
         folder.mkdir(parents=True, exist_ok=True)
         evaluator = VideoToAudioEvaluator(self, folder)
-        figures = [*evaluator.systems(), *evaluator.scales(), *evaluator.swaps(), *evaluator.token_accuracy()]
+        figures = [
+            *under("onsets", evaluator.systems()),
+            *under("visual_scale", evaluator.scales()),
+            *under("swaps", evaluator.swaps()),
+            *under("tokens", evaluator.token_accuracy()),
+        ]
         more = {
+            "task": "video-to-audio",
+            "dataset": {"name": "procedural Foley world", "split": "test"},
             "weights": evaluator.pipeline.name,
+            "weights_key": evaluator.weights,
             "protocol": asdict(CONDFOLEY),
             "left_out": evaluator.left_out,
         }
-        return write_results(folder, recipe, self, figures, more)
+        protocols: dict[str, dict[str, Any]] = {name: {"text": text} for name, text in _PROTOCOLS.items()}
+        protocols["onsets"] |= asdict(CONDFOLEY)
+        seeds = {"clips": self.seed * 10_000, "generation": self.seed, "bootstrap": self.seed}
+        results = write_results(folder, recipe, self, figures, more, protocols=protocols, seeds=seeds)
+        pictures = {"Onset figures over the weight of the visual attention": folder / "visual_scale.png"}
+        title = f"{more['weights']}: video to audio"
+        write_report(folder / "results.html", title, results, evaluator.report_clips(), pictures)
+        return results
 
 
 class VideoToAudioEvaluator:
@@ -114,6 +152,9 @@ class VideoToAudioEvaluator:
             make_clip(first + i, "test", settings.clip_duration_s, class_name=name) for i, name in enumerate(names)
         ]
         self.truth = [detect_onsets(clip.audio, SAMPLE_RATE, CONDFOLEY) for clip in self.clips]
+        parts = self.pipeline.parts
+        self.weights = weights_key(self.pipeline.base.parts, parts.networks(), asdict(parts.video))
+        self.store = SoundStore(output / "sounds")
         self.made: dict[str, list[Audio]] = {}
         self.left_out: list[str] = []
 
@@ -150,27 +191,48 @@ class VideoToAudioEvaluator:
     @cached_property
     def tokens(self) -> list[Tensor]:
         """Semantic tokens that the full system writes."""
-        return self.pipeline.write_tokens(self.videos, self.captions, self.seeds)
+        return self._written("full", self.weights, self.pipeline)
+
+    def _written(self, name: str, weights: str, pipeline: VideoToAudioPipeline) -> list[Tensor]:
+        """Semantic tokens a system writes, or wrote in an earlier run."""
+        asked = {"weights": weights, "clips": self._asked, "seeds": self.seeds, "tokens": name}
+        return self.store.tokens(
+            f"tokens_{name}", asked, lambda: pipeline.write_tokens(self.videos, self.captions, self.seeds)
+        )
+
+    @cached_property
+    def _asked(self) -> dict[str, Any]:
+        """What decides over the clips."""
+        s = self.settings
+        clips = [[clip.class_name, clip.seed, clip.duration_s, clip.caption] for clip in self.clips]
+        return {"clips": clips, "image_size": self.pipeline.parts.frame_encoder.image_size, "seed": s.seed}
 
     def _render(self, name: str, tokens: Sequence[Tensor], scale: float | None = None) -> list[Audio]:
-        s = self.settings
-        bar = tqdm(desc=name, unit="step")
+        s, parts = self.settings, self.pipeline.parts
 
-        def advance(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
+        def make(batch: range, advance: Advance) -> list[Audio]:
+            made = self.pipeline.render(
+                [tokens[i] for i in batch],
+                [self.captions[i] for i in batch],
+                [self.clips[i].duration_s for i in batch],
+                visual_scale=scale,
+                seeds=[self.seeds[i] for i in batch],
+                num_inference_steps=s.num_inference_steps,
+                guidance_scale=s.guidance_scale,
+                callback=advance,
+            )
+            return list(made.audios)
 
-        audios: list[Audio] = self.pipeline.render(
-            tokens,
-            self.captions,
-            [clip.duration_s for clip in self.clips],
-            visual_scale=scale,
-            seeds=self.seeds,
-            num_inference_steps=s.num_inference_steps,
-            guidance_scale=s.guidance_scale,
-            callback=advance,
-        ).audios
-        bar.close()
+        asked = {
+            "weights": weights_key(self.pipeline.base.parts, parts.networks(), asdict(parts.video)),
+            "tokens": settings_key({"tokens": [one.tolist() for one in tokens]}),
+            "clips": self._asked,
+            "seeds": self.seeds,
+            "visual_scale": parts.video.visual_scale if scale is None else scale,
+            "num_inference_steps": s.num_inference_steps,
+            "guidance_scale": s.guidance_scale,
+        }
+        audios = self.store.sounds(name, asked, len(self.clips), make)
         self.made[name] = audios
         for i, audio in enumerate(audios[:_SAMPLES]):
             write_audio(self.output / f"{i}-{self.clips[i].class_name}-{name}.wav", audio, SAMPLE_RATE)
@@ -206,7 +268,8 @@ class VideoToAudioEvaluator:
             connector=TemporalConnector.from_pretrained(folder, subfolder=TEMPORAL_CONNECTOR).eval(),
             lm=SemanticTokenLM.from_pretrained(folder / SEMANTIC_TOKEN_LM, base, parts.lm.vocabulary.n_audio),
         )
-        return VideoToAudioPipeline(self.pipeline.base, other).write_tokens(self.videos, self.captions, self.seeds)
+        weights = weights_key(self.pipeline.base.parts, other.networks(), asdict(other.video))
+        return self._written("without_connector", weights, VideoToAudioPipeline(self.pipeline.base, other))
 
     def _trained(self, name: str, folder: str) -> bool:
         """Whether an ablation is there to be measured; one that was named and is not is said to be left out."""
@@ -302,3 +365,17 @@ class VideoToAudioEvaluator:
             mean("token_accuracy", np.array(hits), self.settings.seed),
             Figure("unigram_token_accuracy", commonest, "", "", len(self.clips)),
         ]
+
+    def report_clips(self) -> list[ReportClip]:
+        """The first clips with what every system made of them."""
+        shown = list[ReportClip]()
+        for i, clip in enumerate(self.clips[:_SAMPLES]):
+            sounds = [ReportSound("truth", None, clip.audio, self.truth[i])]
+            for name in _SHOWN:
+                if name in self.made:
+                    audio = self.made[name][i]
+                    heard = detect_onsets(audio, SAMPLE_RATE, CONDFOLEY)
+                    sounds.append(ReportSound(name.replace("_", " "), None, audio, heard))
+            title = f"{clip.class_name.replace('_', ' ')}, clip {i}"
+            shown.append(ReportClip(title, tuple(sounds), {}, CONDFOLEY.tolerance_s, clip.caption))
+        return shown
