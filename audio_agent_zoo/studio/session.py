@@ -24,7 +24,7 @@ from audio_agent_zoo.studio.plan_changes import difference, over_video, with_ste
 from audio_agent_zoo.studio.provenance import without_paths
 from audio_agent_zoo.studio.renders import RenderStore
 from audio_agent_zoo.studio.session_export import now, project_of
-from audio_agent_zoo.studio.step_sounds import Progress, RenderSettings, SessionVideo, StepSounds
+from audio_agent_zoo.studio.step_sounds import Progress, RenderSettings, SessionVideo, StepSounds, Timeline
 from audio_agent_zoo.studio.turn import Status, TimelineSound, Turn, sound_of
 
 _HISTORY_TURNS = 6
@@ -268,7 +268,7 @@ class Session:
 
     def cost(self, plan: Plan) -> dict[str, int]:
         """Step id -> images that would be made for a plan; {} if it costs no more than a mix."""
-        return self._sounds.missing(plan, self.video)
+        return self._sounds.missing(self._timeline(plan, self.video))
 
     def export(
         self, folder: str | Path, formats: Collection[str] | None = None, delivery: Delivery | None = None
@@ -280,9 +280,10 @@ class Session:
             MediaError: If a file can't be written.
         """
         base = self.agent.text_to_audio
+        plan = self._needs_plan()
         project = project_of(
-            self._needs_plan(),
-            self._play(self._needs_plan(), self.video),
+            plan,
+            self._play(self._timeline(plan, self.video)),
             self.settings,
             base.name,
             base.parts.license,
@@ -296,8 +297,8 @@ class Session:
             kept = {
                 key
                 for turn in self._history.nodes.values()
-                if turn.plan is not None
-                for key in self._sounds.keys(turn.plan, turn.video)
+                if turn.timeline is not None
+                for key in self._sounds.keys(turn.timeline)
             }
             return self._store.keep_only(kept)
 
@@ -313,17 +314,21 @@ class Session:
                 return step
         raise ValueError(f"there is no step {step_id}; the timeline has {', '.join(s.id for s in plan.steps)}.")
 
-    def _play(self, plan: Plan, video: SessionVideo | None) -> TimelineSound:
-        with self._busy:
-            return self._made(plan, video, None)[0]
+    def _timeline(self, plan: Plan, video: SessionVideo | None) -> Timeline:
+        """A plan whose steps keep the windows they were heard from."""
+        texts = [step for step in plan.steps if step.source == "text"]
+        return Timeline(plan, video, {step.id: self._sounds.widths(step, self._history.widths(step)) for step in texts})
 
-    def _made(
-        self, plan: Plan, video: SessionVideo | None, callback: Progress | None
-    ) -> tuple[TimelineSound, dict[str, str]]:
-        """The sound of a plan, and what could not be made; the last few stay in memory."""
-        key = plan.digest + (video.sha256 if video is not None else "")
+    def _play(self, timeline: Timeline) -> TimelineSound:
+        with self._busy:
+            return self._made(timeline, None)[0]
+
+    def _made(self, timeline: Timeline, callback: Progress | None) -> tuple[TimelineSound, dict[str, str]]:
+        """The sound of a timeline, and what could not be made; the last few stay in memory."""
+        plan, video = timeline.plan, timeline.video
+        key = f"{plan.digest} {video and video.sha256} {sorted(timeline.widths.items())}"
         if key not in self._heard:
-            renders, failed = self._sounds.make(plan, video, callback)
+            renders, failed = self._sounds.make(timeline, callback)
             sound = sound_of(plan, renders, failed)
             if failed:  # worth another try
                 return sound, failed
@@ -345,9 +350,9 @@ class Session:
     ) -> Turn:
         """Make what a new timeline lacks, then write the turn."""
         started = perf_counter()
-        video = video or self.video
-        missing = self._sounds.missing(plan, video)
-        sound, failed = self._made(plan, video, callback)
+        timeline = self._timeline(plan, video or self.video)
+        missing = self._sounds.missing(timeline)
+        sound, failed = self._made(timeline, callback)
         number = len(self._history.turns) + 1
         turn = Turn(
             number=number,
@@ -363,10 +368,11 @@ class Session:
             failed=failed,
             parent=None if self.head is None else self.head.number,
             head=number,
-            video=video,
+            video=timeline.video,
+            widths=dict(timeline.widths),
             seconds=perf_counter() - started,
             at=now(),
-            play=partial(self._play, plan, video),
+            play=partial(self._play, timeline),
         )
         return self._keep(turn)
 
@@ -383,7 +389,7 @@ class Session:
     ) -> Turn:
         turn = Turn(len(self._history.turns) + 1, said, status, action, reply, notes=notes, at=now())
         if head is not None:
-            turn = replace(turn, head=head.number, plan=head.plan, video=head.video, play=head.play)
+            turn = replace(turn, head=head.number, plan=head.plan, video=head.video, widths=head.widths, play=head.play)
         return self._keep(turn)
 
     def _keep(self, turn: Turn) -> Turn:

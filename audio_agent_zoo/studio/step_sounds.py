@@ -15,9 +15,10 @@ from audio_agent_zoo.errors import RenderError
 from audio_agent_zoo.pipelines.audio_agent import AudioAgent, step_seed
 from audio_agent_zoo.pipelines.fingerprint import fingerprint
 from audio_agent_zoo.pipelines.text_to_audio_request import Request
-from audio_agent_zoo.pipelines.windows import Window, cut_into_windows, join_windows, overlap_columns
+from audio_agent_zoo.pipelines.windows import Window, join_windows, overlap_columns, window_seed
 from audio_agent_zoo.planner.plan import Plan, Step, canonical
 from audio_agent_zoo.rates import HOP_LENGTH, n_mel_columns
+from audio_agent_zoo.studio.kept_windows import fitted_widths
 from audio_agent_zoo.studio.renders import RenderStore, render_key
 
 Audio = NDArray[np.float32]
@@ -60,6 +61,21 @@ class SessionVideo:
     path: Path
     sha256: str
     duration_s: float
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """A plan and what it is heard from besides its words.
+
+    Attributes:
+        plan: The plan.
+        video: The video under it.
+        widths: Step id -> mel columns of the windows that its sound is joined from.
+    """
+
+    plan: Plan
+    video: SessionVideo | None = None
+    widths: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -110,7 +126,23 @@ class StepSounds:
             {"base": self._weights, "video": fingerprint(self.agent.video_to_audio.parts.networks())},
         )
 
-    def _pieces(self, step: Step, video: SessionVideo | None) -> list[_Piece]:
+    def widths(self, step: Step, heard: Sequence[int] = ()) -> tuple[int, ...]:
+        """Columns of the windows of a text step: those it was heard from already, as far as they go, then others.
+
+        Args:
+            step: The step.
+            heard: Columns of the windows that it was heard from before; none for a new sound.
+        """
+        parts = self.agent.text_to_audio.parts
+        return fitted_widths(
+            n_mel_columns(step.duration_s),
+            heard,
+            multiple=parts.width_multiple,
+            min_columns=parts.generation.min_columns,
+            native_columns=parts.generation.native_columns,
+        )
+
+    def _pieces(self, step: Step, timeline: Timeline) -> list[_Piece]:
         pipeline, settings = self.agent.text_to_audio, self.settings
         defaults, seed = pipeline.parts.generation, step_seed(step, settings.seed)
         usual = defaults.negative_prompt if settings.negative_prompt is None else settings.negative_prompt
@@ -124,55 +156,44 @@ class StepSounds:
             "mel_iterations": defaults.mel_iterations,
         }
         if step.source == "video":
-            if video is None:
+            if (video := timeline.video) is None:
                 raise RenderError(f"{step.id} takes its sound from a video, and this session has none; attach one.")
             scale = settings.visual_scale
             own = self.agent.video_to_audio.parts.video
             values = {**asdict(own), "visual_scale": own.visual_scale if scale is None else scale}
             made_of = {**common, "video": video.sha256, "seed": seed, "how": values, "weights": self._video_weights}
             return [_Piece(render_key(made_of), made_of, step, None)]
-        windows = cut_into_windows(
-            0,
-            n_mel_columns(step.duration_s),
-            seed,
-            multiple=pipeline.parts.width_multiple,
-            min_columns=defaults.min_columns,
-            native_columns=defaults.native_columns,
-        )
         pieces = []
-        for window in windows:
-            made_of = {**common, "seed": window.seed, "columns": window.width, "weights": self._weights}
+        for number, width in enumerate(timeline.widths.get(step.id) or self.widths(step)):
             # Made to its full width: what lies beyond the step is its handle, and a longer step needs no new one.
-            whole = Window(0, window.width, window.width, window.seed, window.start)
-            pieces.append(_Piece(render_key(made_of), made_of, step, whole))
+            window = Window(0, width, width, window_seed(seed, number))
+            made_of = {**common, "seed": window.seed, "columns": width, "weights": self._weights}
+            pieces.append(_Piece(render_key(made_of), made_of, step, window))
         return pieces
 
-    def _all(self, plan: Plan, video: SessionVideo | None) -> dict[str, list[_Piece]]:
-        return {step.id: self._pieces(step, video) for step in plan.steps if not step.muted}
+    def _all(self, timeline: Timeline) -> dict[str, list[_Piece]]:
+        return {step.id: self._pieces(step, timeline) for step in timeline.plan.steps if not step.muted}
 
-    def missing(self, plan: Plan, video: SessionVideo | None = None) -> dict[str, int]:
-        """Step id -> windows that must be made before the plan can be heard; steps that lack none are left out."""
+    def missing(self, timeline: Timeline) -> dict[str, int]:
+        """Step id -> windows that must be made before it can be heard; steps that lack none are left out."""
         known: dict[str, bool] = {}
         counts: dict[str, int] = {}
-        for name, pieces in self._all(plan, video).items():
+        for name, pieces in self._all(timeline).items():
             for piece in pieces:
                 if piece.key not in known:
                     known[piece.key] = self.store.get(piece.key) is not None
                     counts[name] = counts.get(name, 0) + (not known[piece.key])
         return {name: count for name, count in counts.items() if count}
 
-    def keys(self, plan: Plan, video: SessionVideo | None = None) -> set[str]:
-        """Keys of everything the plan is heard from."""
-        return {piece.key for pieces in self._all(plan, video).values() for piece in pieces}
+    def keys(self, timeline: Timeline) -> set[str]:
+        """Keys of everything the timeline is heard from."""
+        return {piece.key for pieces in self._all(timeline).values() for piece in pieces}
 
-    def make(
-        self, plan: Plan, video: SessionVideo | None = None, callback: Progress | None = None
-    ) -> tuple[dict[str, StepSound], dict[str, str]]:
+    def make(self, timeline: Timeline, callback: Progress | None = None) -> tuple[dict[str, StepSound], dict[str, str]]:
         """Sounds of all steps that are heard; what is not kept yet is made, and kept.
 
         Args:
-            plan: The plan.
-            video: The video, where a step needs one.
+            timeline: The plan, the video where a step needs one, and the windows of steps.
             callback: Progress.
 
         Returns:
@@ -181,7 +202,7 @@ class StepSounds:
         Raises:
             MediaError: If the video can't be read or a sound can't be kept.
         """
-        pieces = self._all(plan, video)
+        pieces = self._all(timeline)
         waves = {piece.key: self.store.get(piece.key) for own in pieces.values() for piece in own}
         wanted = {piece.key: piece for own in pieces.values() for piece in own if waves[piece.key] is None}
         failed: dict[str, str] = {}
@@ -191,11 +212,11 @@ class StepSounds:
                 self.store.put(piece.key, wave, piece.made_of)
                 waves[piece.key] = wave
         for piece in wanted.values():
-            if piece.window is None and video is not None:
-                waves[piece.key] = wave = self._dubbed(piece, video, callback)
+            if piece.window is None and timeline.video is not None:
+                waves[piece.key] = wave = self._dubbed(piece, timeline.video, callback)
                 self.store.put(piece.key, wave, piece.made_of)
         sounds: dict[str, StepSound] = {}
-        for step in plan.steps:
+        for step in timeline.plan.steps:
             own = [waves[piece.key] for piece in pieces.get(step.id, [])]
             if own and all(wave is not None for wave in own):
                 sounds[step.id] = self._joined(step, [wave for wave in own if wave is not None])

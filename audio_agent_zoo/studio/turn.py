@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from audio_agent_zoo.pipelines.audio_agent import mix_steps
 from audio_agent_zoo.planner.plan import Plan
 from audio_agent_zoo.rates import SAMPLE_RATE, n_samples
-from audio_agent_zoo.studio.step_sounds import SessionVideo, StepSound
+from audio_agent_zoo.studio.step_sounds import SessionVideo, StepSound, Timeline
 
 Audio = NDArray[np.float32]
 Status = Literal["ok", "ask", "refused", "failed"]
@@ -67,6 +67,7 @@ class Turn:
         parent: The turn whose timeline this one changed; None for the first, and for turns that changed nothing.
         head: The turn whose timeline counts after this one.
         video: The video under the timeline.
+        widths: Step id -> mel columns of the windows that its sound is joined from.
         seconds: Wall time of this turn.
         at: When, in ISO 8601 (UTC).
         play: Makes `sound`; None without a plan.
@@ -86,9 +87,15 @@ class Turn:
     parent: int | None = None
     head: int | None = None
     video: SessionVideo | None = None
+    widths: dict[str, tuple[int, ...]] = field(default_factory=dict)
     seconds: float = 0.0
     at: str = ""
     play: Callable[[], TimelineSound] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def timeline(self) -> Timeline | None:
+        """The plan with its video and the windows of its steps; None before there is one."""
+        return None if self.plan is None else Timeline(self.plan, self.video, self.widths)
 
     @property
     def sound(self) -> TimelineSound | None:
@@ -126,6 +133,7 @@ class Turn:
                 "kept": list(self.kept),
                 "regenerated": list(self.regenerated),
                 "windows": self.windows,
+                "widths": {name: list(widths) for name, widths in self.widths.items()},
                 "failed": self.failed,
                 "seconds": round(self.seconds, 3),
                 "plan": self.plan.model_dump(mode="json"),

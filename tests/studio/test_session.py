@@ -12,6 +12,7 @@ from audio_agent_zoo.pipelines.audio_agent import AudioAgent
 from audio_agent_zoo.planner.plan import Plan
 from audio_agent_zoo.studio.session import Session
 from audio_agent_zoo.studio.step_sounds import RenderSettings
+from audio_agent_zoo.studio.turn import Turn
 from tests.studio.sessions import BARK, BELL, RAIN, plan, step, tiny_agent, tiny_video_file
 
 
@@ -84,6 +85,38 @@ def test_a_longer_sound_costs_the_windows_it_lacks(session: Session) -> None:
     longer = session.change("e1", end_s=1.6)
     assert first.windows == 1 and longer.windows == 2, "64 columns at a time, 16 of them shared: 160 need three"
     assert session.change("e1", end_s=1.0).windows == 0
+
+
+def test_a_sound_that_is_cut_or_goes_on_begins_as_it_was_heard(agent: AudioAgent, tmp_path: Path) -> None:
+    def heard(turn: Turn, name: str = "e1") -> np.ndarray:
+        assert turn.sound is not None
+        return turn.sound.renders[name].audio
+
+    with agent.session(tmp_path / "s") as session:
+        first = session.edit(plan(step(1, "rain on a roof", 0.0, 0.6), step(2, "rain on a roof", 1.0, 1.25)))
+        assert first.windows == 2, "one sound at two lengths"
+        cut = session.change("e1", end_s=0.3)
+        assert cut.windows == 0 and np.array_equal(heard(cut), heard(first))
+        assert np.array_equal(heard(cut, "e2"), heard(first, "e2")), "its namesake keeps its own"
+        longer = session.change("e1", end_s=0.9)
+        assert longer.windows == 1 and longer.regenerated == ("e1",)
+        before_the_crossfade = (64 - 16) * 160
+        assert np.array_equal(heard(longer)[:before_the_crossfade], heard(first)[:before_the_crossfade])
+        assert session.undo().windows == 0
+        assert session.change("e1", end_s=0.9).windows == 0
+    with agent.session(tmp_path / "s") as again:
+        assert np.array_equal(heard(again.turns[1]), heard(cut)) and np.array_equal(
+            heard(again.turns[2]), heard(longer)
+        )
+
+
+def test_a_log_that_asks_for_endless_windows_is_refused(agent: AudioAgent, tmp_path: Path) -> None:
+    with agent.session(tmp_path / "s") as session:
+        session.edit(plan(RAIN))
+    log = tmp_path / "s" / "session.jsonl"
+    log.write_text(log.read_text().replace('"e1": [64]', '"e1": [99999999]'))
+    with pytest.raises(SessionError, match="not 1 to 8192 columns"):
+        agent.session(tmp_path / "s")
 
 
 def test_undo_and_redo_cost_nothing_and_bring_back_every_bit(session: Session) -> None:
