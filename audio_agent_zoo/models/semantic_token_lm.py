@@ -161,7 +161,7 @@ class SemanticTokenLM(nn.Module):
             inputs_embeds=embeds,
             attention_mask=mask,
             position_ids=positions,
-            past_key_values=cache,
+            cache=cache,
             use_cache=cache is not None,
         )
         states: Tensor = out.last_hidden_state
