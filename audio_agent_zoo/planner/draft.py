@@ -19,7 +19,8 @@ from audio_agent_zoo.planner.plan import (
 from audio_agent_zoo.planner.referents import find_steps, listed, name, seconds
 from audio_agent_zoo.rates import MAX_DURATION_S
 
-_MOST_AT_ONCE = 16
+MOST_AT_ONCE = 16
+"""Most sounds at once that a plan can have."""
 
 
 class Draft:
@@ -186,8 +187,8 @@ class Draft:
         if len(steps) > MAX_STEPS:
             raise QuestionError(f"That makes {len(steps)} sounds; {MAX_STEPS} is the most. Which ones can go?")
         at_once, profile = polyphony(steps), before.profile
-        if at_once > _MOST_AT_ONCE:
-            raise QuestionError(f"That makes {at_once} sounds at once; {_MOST_AT_ONCE} is the most. Which can go?")
+        if at_once > MOST_AT_ONCE:
+            raise QuestionError(f"That makes {at_once} sounds at once; {MOST_AT_ONCE} is the most. Which can go?")
         if at_once > before.max_polyphony:
             self.notes.append(f"{at_once} sounds now overlap; the limit was {before.max_polyphony}.")
             profile = "free"

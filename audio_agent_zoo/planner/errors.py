@@ -110,3 +110,9 @@ class LanguageError(PlannerError):
     """The offline rules don't read this language."""
 
     kind = "language"
+
+
+class NotRecordedError(PlannerError):
+    """A recorded conversation took another way."""
+
+    kind = "not_recorded"

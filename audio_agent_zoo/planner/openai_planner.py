@@ -1,28 +1,21 @@
 """Planning by a chat API: OpenAI's, or any server that speaks its protocol."""
 
 import json
-import logging
 import os
 import re
-from collections.abc import Callable, Sequence
-from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlparse
 
 from audio_agent_zoo.planner import errors
-from audio_agent_zoo.planner.plan import Plan, PlannerInfo, clean_text
-from audio_agent_zoo.planner.prompts import AGAIN, PROMPT_VERSION, WIRE_SCHEMA, chat_messages
-from audio_agent_zoo.planner.repair import repair_plan
-from audio_agent_zoo.planner.reply_parser import parse_reply
-from audio_agent_zoo.planner.revision import Revision, revise_plan
-from audio_agent_zoo.planner.rule_planner import MAX_REQUEST_CHARACTERS
-from audio_agent_zoo.rates import check_duration
+from audio_agent_zoo.planner.chat_planner import MAX_DETAIL_CHARACTERS, ChatPlanner
+from audio_agent_zoo.planner.plan import clean_text
+from audio_agent_zoo.planner.prompts import WIRE_SCHEMA
 
 if TYPE_CHECKING:
     import openai
-
-log = logging.getLogger(__name__)
-Result = TypeVar("Result")
 
 DEFAULT_MODEL = "gpt-4.1"
 MODEL_ENV, BASE_URL_ENV, KEY_ENV = (
@@ -32,7 +25,6 @@ MODEL_ENV, BASE_URL_ENV, KEY_ENV = (
 )
 _OPENAI_HOST = "api.openai.com"
 _MAX_REPLY_BYTES = 2_000_000
-_MAX_DETAIL_CHARACTERS = 300
 _KEY_LIKE = re.compile(r"\b(?:sk|pk|key|hf)[-_][A-Za-z0-9_*.\-]{4,}", re.I)
 _ABOUT_FORMAT = re.compile(r"response_format|json_schema|json_object|schema|grammar|structured|format", re.I)
 _RUNGS: tuple[dict[str, Any] | None, ...] = (
@@ -43,7 +35,7 @@ _RUNGS: tuple[dict[str, Any] | None, ...] = (
 """Ways to ask for JSON, the strictest first; servers differ in which they know."""
 
 
-class OpenAIPlanner:
+class OpenAIPlanner(ChatPlanner):
     """Plans any request through a chat API, in the paper's manner.
 
     The key is read from the environment at each call and kept nowhere: not on this object, nor in a log, an
@@ -58,6 +50,7 @@ class OpenAIPlanner:
         max_attempts: Requests at most, not counting steps down the ladder of formats.
         max_polyphony: Most sounds at once.
         on_wait: Called as `(kind of error, seconds)` before a pause.
+        record: File that every answer is added to, for a `RecordedPlanner`.
 
     Raises:
         ValueError: If another server is named without a model.
@@ -75,140 +68,26 @@ class OpenAIPlanner:
         max_attempts: int = 3,
         max_polyphony: int = 2,
         on_wait: Callable[[str, float], None] | None = None,
+        record: str | Path | None = None,
     ) -> None:
         self.base_url = base_url or os.environ.get(BASE_URL_ENV) or f"https://{_OPENAI_HOST}/v1"
         self.is_openai = urlparse(self.base_url).hostname == _OPENAI_HOST
-        self.model = model or os.environ.get(MODEL_ENV) or (DEFAULT_MODEL if self.is_openai else "")
-        if not self.model:
+        model = model or os.environ.get(MODEL_ENV) or (DEFAULT_MODEL if self.is_openai else "")
+        if not model:
             raise ValueError(f"{self.base_url} needs a model name; give model=... or set {MODEL_ENV}.")
         self.api_key_env = api_key_env or ("OPENAI_API_KEY" if self.is_openai else KEY_ENV)
-        self.deadline_s, self.max_attempts, self.max_polyphony = deadline_s, max_attempts, max_polyphony
-        self.on_wait = on_wait
+        super().__init__(
+            model,
+            deadline_s=deadline_s,
+            max_attempts=max_attempts,
+            max_polyphony=max_polyphony,
+            on_wait=on_wait,
+            record=record,
+        )
 
     def __repr__(self) -> str:
         """Model and server; never a key."""
         return f"OpenAIPlanner(model={self.model!r}, base_url={self.base_url!r}, api_key_env={self.api_key_env!r})"
-
-    def plan(self, text: str, duration_s: float = 10.0, *, history: Sequence[tuple[str, str]] = ()) -> Plan:
-        """Plan a request.
-
-        Args:
-            text: The request, at most 4,000 characters.
-            duration_s: Length in seconds, unless the text names one.
-            history: Earlier `(request, plan as JSON)` turns of the conversation.
-
-        Raises:
-            ValueError: If the text is empty or too long, or the duration unusable.
-            PlannerError: One kind per way to fail; see `audio_agent_zoo.planner.errors`.
-        """
-        request = self._checked(text, duration_s)
-
-        def read(reply: dict[str, Any]) -> Plan:
-            return self._as_plan(reply, request, duration_s)
-
-        return self._answered(chat_messages(request, duration_s, self.max_polyphony, history), read)
-
-    def revise(
-        self,
-        text: str,
-        plan: Plan | None,
-        *,
-        duration_s: float = 10.0,
-        history: Sequence[tuple[str, str]] = (),
-        next_id: int = 1,
-    ) -> Revision:
-        """Change a plan as a request says, or plan anew.
-
-        Args:
-            text: The request, at most 4,000 characters.
-            plan: The plan that counts; None where there is none yet.
-            duration_s: Length of a first plan in seconds, unless the text names one.
-            history: Earlier `(request, plan as JSON)` turns of the conversation.
-            next_id: Smallest number that no step of the conversation ever had.
-
-        Raises:
-            ValueError: If the text is empty or too long, or the duration unusable.
-            PlannerError: As `plan`.
-        """
-        request = self._checked(text, duration_s)
-        length = duration_s if plan is None else plan.duration_s
-        polyphony = self.max_polyphony if plan is None else max(self.max_polyphony, plan.max_polyphony)
-
-        def read(reply: dict[str, Any]) -> Revision:
-            return revise_plan(
-                reply,
-                plan,
-                request=request,
-                planner=self._info(),
-                next_id=next_id,
-                duration_s=length,
-                max_polyphony=self.max_polyphony,
-            )
-
-        return self._answered(chat_messages(request, length, polyphony, history, plan), read)
-
-    def _info(self) -> PlannerInfo:
-        return PlannerInfo(name="openai", model=self.model, prompt_version=PROMPT_VERSION)
-
-    @staticmethod
-    def _checked(text: str, duration_s: float) -> str:
-        check_duration(duration_s)
-        request = clean_text(text)
-        if not request:
-            raise ValueError("the request is empty; say what you want to hear.")
-        if len(request) > MAX_REQUEST_CHARACTERS:
-            raise ValueError(
-                f"the request has {len(request)} characters, at most {MAX_REQUEST_CHARACTERS} are accepted."
-            )
-        return request
-
-    def _answered(self, messages: list[dict[str, str]], read: Callable[[dict[str, Any]], Result]) -> Result:
-        """What `read` makes of the answer, asked for again where it makes nothing of it."""
-        deadline = monotonic() + self.deadline_s
-        asked_again = False
-        started = monotonic()
-        for attempt in range(1, self.max_attempts + 1):
-            try:
-                reply = parse_reply(self._content(messages, deadline))
-                log.info(
-                    "planner %s answered on attempt %d after %.1f s",
-                    self.model,
-                    attempt,
-                    monotonic() - started,
-                )
-                return read(reply)
-            except errors.MalformedPlanError:
-                if asked_again or attempt == self.max_attempts:
-                    raise
-                asked_again = True
-                messages = [*messages, {"role": "user", "content": AGAIN}]
-            except errors.PlannerError as error:
-                if not error.retryable or attempt == self.max_attempts:
-                    raise
-                self._wait(error, attempt, deadline)
-        raise AssertionError("every attempt returns or raises")
-
-    def _as_plan(self, reply: dict[str, Any], request: str, duration_s: float) -> Plan:
-        said = clean_text(str(reply.get("reply") or ""))[:_MAX_DETAIL_CHARACTERS]
-        if reply.get("mode") == "refuse":
-            raise errors.RefusalError(
-                f"the planner declined: {said or 'no reason given'}. Word the request differently."
-            )
-        if reply.get("mode") == "ask":
-            raise errors.QuestionError(f"the planner asks: {said or 'please say more'}")
-        return repair_plan(
-            reply, duration_s=duration_s, request=request, planner=self._info(), max_polyphony=self.max_polyphony
-        )
-
-    def _wait(self, error: errors.PlannerError, attempt: int, deadline: float) -> None:
-        """Pause before the next attempt, as long as the server asked for; give up if that is past the deadline."""
-        pause = error.retry_after_s if error.retry_after_s is not None else min(8.0, 0.5 * 2 ** (attempt - 1))
-        if monotonic() + pause >= deadline:
-            raise error
-        log.info("planner %s: %s, next attempt in %.1f s", self.model, error.kind, pause)
-        if self.on_wait:
-            self.on_wait(error.kind, pause)
-        sleep(pause)
 
     def _key(self) -> str:
         key = os.environ.get(self.api_key_env, "").strip()
@@ -336,7 +215,7 @@ def redact(text: str, key: str) -> str:
     """Text of a server without the key, or anything that looks like one, and not too long."""
     if len(key) >= 6:
         text = text.replace(key, "[key]")
-    return clean_text(_KEY_LIKE.sub("[key]", text))[:_MAX_DETAIL_CHARACTERS]
+    return clean_text(_KEY_LIKE.sub("[key]", text))[:MAX_DETAIL_CHARACTERS]
 
 
 def _retry_after(error: "openai.APIStatusError") -> float | None:

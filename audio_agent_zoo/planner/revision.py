@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from audio_agent_zoo.planner.draft import Draft
+from audio_agent_zoo.planner.draft import MOST_AT_ONCE, Draft
 from audio_agent_zoo.planner.errors import QuestionError, RefusalError
 from audio_agent_zoo.planner.plan import Plan, PlannerInfo, Step, canonical, clean_text
 from audio_agent_zoo.planner.referents import name, seconds, stems
@@ -98,7 +98,7 @@ def revise_plan(
     repaired = repair_plan(
         {**reply, "events": _identified(reply, plan, next_id)},
         duration_s=plan.duration_s,
-        max_polyphony=max(max_polyphony, plan.max_polyphony),
+        max_polyphony=MOST_AT_ONCE,  # a repair would shorten what the request does not concern; `finish` notes it
         profile=plan.profile,
     )
     draft = Draft(plan, (), next_id)

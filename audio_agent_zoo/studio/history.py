@@ -64,7 +64,7 @@ class History:
             return Turn(
                 number=number,
                 **{name: record[name] for name in _FIELDS},
-                plan=timeline and timeline.plan,
+                plan=None if timeline is None else timeline.plan,
                 notes=tuple(record["notes"]),
                 kept=tuple(record.get("kept", ())),
                 regenerated=tuple(record.get("regenerated", ())),
@@ -72,11 +72,11 @@ class History:
                 failed=record.get("failed", {}),
                 parent=record.get("parent"),
                 head=head,
-                video=timeline and timeline.video,
-                widths=dict(timeline.widths) if timeline else {},
+                video=None if timeline is None else timeline.video,
+                widths={} if timeline is None else dict(timeline.widths),
                 seconds=record.get("seconds", 0.0),
                 at=record["at"],
-                play=timeline and partial(self._play, timeline),
+                play=None if timeline is None else partial(self._play, timeline),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise SessionError(f"turn {number} of this session's log can't be read: {error}.") from error
