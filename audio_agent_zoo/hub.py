@@ -308,9 +308,6 @@ def compact(folder: str | Path, out: str | Path) -> Path:
     Raises:
         WeightsError: If the folder is no intact published folder.
     """
-    import torch
-    from safetensors.torch import load_file, save_file
-
     source, target = Path(folder), Path(out)
     config = PublishedConfig.read(source)
     plan = plan_push(source)
@@ -320,10 +317,17 @@ def compact(folder: str | Path, out: str | Path) -> Path:
         if path.suffix != ".safetensors" or path.parent.name == SEMANTIC_QUANTIZER:
             path.write_bytes((source / name).read_bytes())
             continue
-        state = load_file(source / name)
-        half = {key: value.half() if value.dtype == torch.float32 else value for key, value in state.items()}
-        save_file(half, path, metadata={"format": "pt"})
-        path.chmod(0o644)  # safetensors writes for the owner alone
+        halve_weights(source / name, path)
     assert config is not None
     config.write(target)
     return target
+
+
+def halve_weights(file: Path, out: Path) -> None:
+    """Write a safetensors file with what is float32 in it as float16."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    half = {name: value.half() if value.dtype == torch.float32 else value for name, value in load_file(file).items()}
+    save_file(half, out, metadata={"format": "pt"})
+    out.chmod(0o644)  # safetensors writes for the owner alone

@@ -10,6 +10,7 @@ from typing import Any
 
 from audio_agent_zoo import __version__
 from audio_agent_zoo.errors import WeightsError
+from audio_agent_zoo.media import atomic_path
 
 FORMAT_VERSION = 1
 CONFIG_NAME = "config.json"
@@ -164,7 +165,8 @@ class PublishedConfig:
                 part = parts.setdefault(subfolder, Part(subfolder))
                 part.sha256["/".join(rest)] = file_sha256(path)
         text = json.dumps({**asdict(self), "parts": {k: asdict(v) for k, v in parts.items()}}, indent=2)
-        (folder / CONFIG_NAME).write_text(text + "\n", encoding="utf-8")
+        with atomic_path(folder / CONFIG_NAME) as partial:
+            partial.write_text(text + "\n", encoding="utf-8")
 
     def check(self, folder: Path, parts: Sequence[str] = ("*",)) -> None:
         """Compare the weight files of some parts with their checksums.

@@ -34,7 +34,7 @@ LEVEL_OF = {part: level for level, parts in enumerate(LEVELS) for part in parts}
 # Package -> the parts or modules that may import it; nobody else may.
 ONLY_IN = {
     "lightning": ("data", "training"),
-    "wandb": ("training.callbacks",),
+    "wandb": ("training.tracking",),
     "openai": ("planner.openai_planner",),
     "datasets": ("data", "evaluation"),
     "gradio": ("app",),

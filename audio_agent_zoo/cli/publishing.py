@@ -58,11 +58,14 @@ def zoo(arguments: argparse.Namespace) -> int:
 
 
 def plan_memory(arguments: argparse.Namespace) -> int:
-    """Print what weights take once loaded, and whether a card of some size holds them."""
+    """Print what weights take once loaded, or a training by its recipe, and whether a card of some size holds it."""
     import torch
 
     from audio_agent_zoo.hub import TEXT_TO_AUDIO, VIDEO_TO_AUDIO, resolve
     from audio_agent_zoo.pipelines.memory_plan import memory_plan
+
+    if arguments.weights.endswith((".yaml", ".yml")):
+        return _plan_training(arguments)
 
     folder = resolve(Path(arguments.weights), parts=(*TEXT_TO_AUDIO, *VIDEO_TO_AUDIO))
     plan = memory_plan(folder, {"float32": torch.float32, "bfloat16": torch.bfloat16}[arguments.dtype])
@@ -73,4 +76,14 @@ def plan_memory(arguments: argparse.Namespace) -> int:
         share = plan.n_bytes / 1e9 / arguments.card_gb
         verdict = "fits, before activations" if share < 0.9 else "too much, even before activations"
         print(f"{share:.0%} of {arguments.card_gb:g} GB: {verdict}")
+    return 0
+
+
+def _plan_training(arguments: argparse.Namespace) -> int:
+    from audio_agent_zoo.cli.weights import find_recipe
+    from audio_agent_zoo.training.memory import plan_training
+
+    quantized = {"base_quantization": "nf4"} if arguments.nf4 else {}
+    plan = plan_training(find_recipe(Path(arguments.weights)), overrides=quantized)
+    print(plan.table(arguments.card_gb))
     return 0

@@ -1,5 +1,6 @@
 """Batches of procedural sounds with their captions, for models that put both into one space."""
 
+from functools import partial
 from typing import TypedDict
 
 import numpy as np
@@ -8,6 +9,7 @@ from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from audio_agent_zoo.data.resumed_order import ResumedOrder, batches_done
 from audio_agent_zoo.synthesis.captions import Split
 from audio_agent_zoo.synthesis.catalogue import CLASS_NAMES
 from audio_agent_zoo.synthesis.clips import FoleyClip, make_clip, make_pair
@@ -99,7 +101,7 @@ class FoleyCaptionsDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[CaptionBatch]:
         """Batches in shuffled order."""
-        return DataLoader(self.train, batch_size=None, shuffle=True)
+        return DataLoader(self.train, batch_size=None, sampler=ResumedOrder(self.train, 1, partial(batches_done, self)))
 
     def val_dataloader(self) -> DataLoader[CaptionBatch]:
         """Held-out batches in order."""

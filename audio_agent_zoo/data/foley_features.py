@@ -1,7 +1,8 @@
 """Prepared features in batches of one length, in an order that a resumed run takes up again."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -9,9 +10,10 @@ import numpy as np
 import torch
 from lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader, Dataset
 
 from audio_agent_zoo.columns import FEATURES_CONFIG
+from audio_agent_zoo.data.resumed_order import FromWhereTheRunIs, batches_done
 from audio_agent_zoo.errors import AudioAgentError
 
 
@@ -147,19 +149,6 @@ class FeatureBatches(Dataset[FeatureBatch]):
         return self.features.batch(chosen.tolist(), rng, slice(self.rank, None, self.n_ranks))
 
 
-class _FromWhereTheRunIs(DistributedSampler[int]):
-    """Every index on every process, which takes its share of rows within; Lightning leaves such a sampler alone."""
-
-    def __init__(self, batches: FeatureBatches, done: Callable[[], int]) -> None:
-        super().__init__(batches, num_replicas=1, rank=0, shuffle=False)
-        self.batches, self.done = batches, done
-
-    def __iter__(self) -> Iterator[int]:
-        # Asked at the start of each epoch: else a later epoch would repeat the first one.
-        self.batches.first = self.done()
-        return iter(range(len(self.batches)))
-
-
 class FoleyFeaturesDataModule(LightningDataModule):
     """Features for both stages of the video half.
 
@@ -198,15 +187,33 @@ class FoleyFeaturesDataModule(LightningDataModule):
     ) -> DataLoader[FeatureBatch]:
         rank, n_ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         batches = FeatureBatches(features, n_batches, self.batch_size, seed, rank=rank, n_ranks=n_ranks)
-        return DataLoader(batches, batch_size=None, sampler=_FromWhereTheRunIs(batches, done))
+        return DataLoader(batches, batch_size=None, sampler=FromWhereTheRunIs(batches, done))
 
-    def _done(self) -> int:
-        """Batches read so far."""
-        return self.trainer.global_step * self.trainer.accumulate_grad_batches if self.trainer else 0
+    def state_dict(self) -> dict[str, Any]:
+        """What the features are of, for a run that goes on from a checkpoint."""
+        return {split: features.identity for split, features in self._splits().items()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Compare.
+
+        Raises:
+            AudioAgentError: If the run began with other features.
+        """
+        for split, features in self._splits().items():
+            old, now = state_dict.get(split, {}), features.identity
+            if wrong := sorted(name for name in old.keys() | now.keys() if old.get(name) != now.get(name)):
+                raise AudioAgentError(
+                    f"{features.folder} holds features of other {', '.join(wrong)} than the run began with: then "
+                    f"{[old.get(name) for name in wrong]}, now {[now.get(name) for name in wrong]}. Go on with those, "
+                    "or start anew with --fresh."
+                )
+
+    def _splits(self) -> dict[str, FoleyFeatures]:
+        return {"train": self.train, "validation": self.validation}
 
     def train_dataloader(self) -> DataLoader[FeatureBatch]:
         """One epoch of batches, from the step the run is at."""
-        return self._loader(self.train, self.batches_per_epoch, self.seed, self._done)
+        return self._loader(self.train, self.batches_per_epoch, self.seed, partial(batches_done, self))
 
     def val_dataloader(self) -> DataLoader[FeatureBatch]:
         """The same batches each time."""

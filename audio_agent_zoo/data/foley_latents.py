@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TypedDict
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from audio_agent_zoo.data.resumed_order import FromWhereTheRunIs, batches_done
 from audio_agent_zoo.media import atomic_path
 from audio_agent_zoo.models.mel import MelConfig, log_mel, to_image
 from audio_agent_zoo.synthesis.captions import Split
@@ -236,10 +238,10 @@ class FoleyLatentsDataModule(LightningDataModule):
         self.prepare_data()
 
     def train_dataloader(self) -> DataLoader[LatentBatch]:
-        """One epoch of batches, each of one width."""
-        done = self.trainer.global_step if self.trainer else 0
-        batches = LatentBatches(self._load("train"), self.batches_per_epoch, self.values_per_batch, self.seed, done)
-        return DataLoader(batches, batch_size=None)
+        """One epoch of batches, each of one width, from the step the run is at."""
+        batches = LatentBatches(self._load("train"), self.batches_per_epoch, self.values_per_batch, self.seed)
+        order = FromWhereTheRunIs(batches, partial(batches_done, self))
+        return DataLoader(batches, batch_size=None, sampler=order)
 
     def val_dataloader(self) -> DataLoader[LatentBatch]:
         """A fixed set of batches over all widths."""

@@ -1,5 +1,6 @@
 """Rendered videos of the procedural world, for the stage that learns to see."""
 
+from functools import partial
 from typing import TypedDict
 
 import numpy as np
@@ -8,6 +9,7 @@ from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from audio_agent_zoo.data.resumed_order import ResumedOrder, batches_done
 from audio_agent_zoo.rates import FRAME_RATE
 from audio_agent_zoo.synthesis.captions import Split
 from audio_agent_zoo.synthesis.clips import make_clip
@@ -127,7 +129,7 @@ class FoleySceneDataModule(LightningDataModule):
         return DataLoader(
             self.train,
             self.batch_size,
-            shuffle=True,
+            sampler=ResumedOrder(self.train, self.batch_size, partial(batches_done, self)),
             drop_last=True,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,

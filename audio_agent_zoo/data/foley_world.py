@@ -1,8 +1,11 @@
 """Batches of procedural clips for the stages that learn from sound alone."""
 
+from functools import partial
+
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
+from audio_agent_zoo.data.resumed_order import ResumedOrder, batches_done
 from audio_agent_zoo.data.sources.synthesis import ClipItem, FoleyWorldDataset
 
 VALIDATION_SEED = 1_000_000
@@ -43,7 +46,7 @@ class FoleyWorldDataModule(LightningDataModule):
         return DataLoader(
             self.train,
             self.batch_size,
-            shuffle=True,
+            sampler=ResumedOrder(self.train, self.batch_size, partial(batches_done, self)),
             drop_last=True,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,

@@ -1,6 +1,8 @@
 """What stages with averaged weights share: a moving average of what is trained, and checkpoints of nothing else."""
 
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -65,17 +67,28 @@ class AveragedTraining(LightningModule):
                 shadow if isinstance(shadow, DTensor) else self.trainer.strategy.broadcast(shadow)
                 for shadow in self.average.shadow_params
             ]
-            # After the weights were built alike; what drops out shall differ.
-            torch.manual_seed(torch.initial_seed() + self.global_rank)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The averaged weights in place of the trained ones."""
+        if self.average.temp_stored_params is not None:  # they are there already
+            yield
+            return
+        self.average.store(list(self.trained().values()))
+        self.average.copy_to(list(self.trained().values()))
+        try:
+            yield
+        finally:
+            self.average.restore(list(self.trained().values()))
 
     def on_validation_start(self) -> None:
         """Judge the averaged weights."""
-        self.average.store(list(self.trained().values()))
-        self.average.copy_to(list(self.trained().values()))
+        self._judged = self.averaged()
+        self._judged.__enter__()
 
-    def on_validation_end(self) -> None:
-        """Go on with the trained ones."""
-        self.average.restore(list(self.trained().values()))
+    def on_validation_epoch_end(self) -> None:
+        """Go on with the trained ones, before a checkpoint is written at the end of the validation."""
+        self._judged.__exit__(None, None, None)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the average beside the weights."""
@@ -88,8 +101,3 @@ class AveragedTraining(LightningModule):
         parameters = self.trained().values()
         shadows = [spread_like(s, p) for s, p in zip(kept["shadow_params"], parameters, strict=True)]
         self.average.load_state_dict({**kept, "shadow_params": shadows})
-
-    @property
-    def averaged_now(self) -> bool:
-        """Whether the averaged weights are in place, as they are during validation."""
-        return self.average.temp_stored_params is not None

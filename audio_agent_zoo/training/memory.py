@@ -17,6 +17,7 @@ import yaml
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.resnet import ResnetBlock2D
+from lightning import LightningDataModule, LightningModule
 from peft import get_peft_model
 from torch import Tensor, nn
 from transformers import Gemma2Config, Gemma2ForCausalLM
@@ -44,6 +45,8 @@ PROMPT_TOKENS = 48
 
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 """Per weight: four bits, a byte of scale per 64 weights, and a float32 scale per 256 of those."""
+
+_STAGES: dict[str, type] = {one.__name__: one for one in (SemanticTokenTraining, VisualAdapterTraining)}
 
 CARD_RESERVE = 0.08
 """Share of a card that kernels, CUDA's context and the allocator's gaps take, about."""
@@ -179,17 +182,37 @@ def plan_training(
     config = yaml.safe_load(recipe.read_text(encoding="utf-8"))
     model, mixed = config["model"], str(config.get("trainer", {}).get("precision", "")).startswith(("bf16", "16"))
     data = _settings(config["data"], FoleyFeaturesDataModule)
-    stages: dict[str, tuple[type, Callable[..., TrainingPlan]]] = {
-        "SemanticTokenTraining": (SemanticTokenTraining, _stage_one),
-        "VisualAdapterTraining": (VisualAdapterTraining, _stage_two),
-    }
     name = str(model["class_path"]).rsplit(".", 1)[-1]
-    if name not in stages:
-        raise ValueError(f"{recipe} trains {name}; memory is planned for {' and '.join(stages)}.")
-    known, stage = stages[name]
-    settings = _settings(model, known) | (overrides or {})
-    plan: TrainingPlan = stage(settings, data, _window_s(data, window_s), torch.bfloat16 if mixed else torch.float32)
-    return plan
+    if name not in _STAGES:
+        raise ValueError(f"{recipe} trains {name}; memory is planned for {' and '.join(_STAGES)}.")
+    settings = _settings(model, _STAGES[name]) | (overrides or {})
+    return _planned(name, settings, data, _window_s(data, window_s), torch.bfloat16 if mixed else torch.float32)
+
+
+def plan_of(training: LightningModule, data: LightningDataModule, precision: str) -> TrainingPlan | None:
+    """What a training takes that has been built but not begun; None of those that need little.
+
+    Args:
+        training: Before its networks are built.
+        data: Its data.
+        precision: Of the trainer.
+
+    Raises:
+        ValueError: If a configuration is missing.
+        WeightsError: If its base can't be found.
+    """
+    name, settings = type(training).__name__, dict(data.hparams)
+    if name not in _STAGES:
+        return None
+    computed = torch.bfloat16 if precision.startswith(("bf16", "16")) else torch.float32
+    return _planned(name, dict(training.hparams), settings, _window_s(settings, None), computed)
+
+
+def _planned(
+    name: str, settings: dict[str, Any], data: dict[str, Any], window_s: float, computed: torch.dtype
+) -> TrainingPlan:
+    stage = _stage_one if name == SemanticTokenTraining.__name__ else _stage_two
+    return stage(settings, data, window_s, computed)
 
 
 def _plan(trained: Iterable[Tensor], n_frozen: int, frozen: float, activations: int) -> TrainingPlan:

@@ -51,6 +51,10 @@ class SemanticTokenTraining(AveragedTraining):
         full_softmax: The paper's softmax over all words; else over the semantic tokens alone.
         token_noise: Tokens it has read so far are replaced at random, in each clip a share drawn from 0 to this. Above
             1 some clips leave it nothing to copy, so that it must find the picture of each instant by itself.
+        token_hold: Stretches of what it has read are held at the token before, as if it had passed an event over; in
+            each clip a share drawn from 0 to this. It must then begin late rather than never.
+        connector_weight: Weight of reading each token directly off the connector's embedding of its instant, by the
+            rows that the language model writes with; needs `token_aligned`.
         window_tokens: Learn from random stretches of so many tokens, as they are written later; None for whole clips.
         change_weight: Weight of a token unlike the one before it: onsets are few among what goes on.
         frame_noise: Standard deviation of noise on frame vectors, against their own.
@@ -60,8 +64,13 @@ class SemanticTokenTraining(AveragedTraining):
         checkpoint_activations: Trade a third more computation for the memory of activations.
         base_dtype: Precision of a frozen base.
 
-    Source: Audio-Agent, sections 3.3-3.4, eq. (1).
+    Raises:
+        ValueError: If `connector_weight` is set for a connector that is not aligned with the tokens.
+
+    Source: Audio-Agent, sections 3.3-3.4, eq. (1). Noise, held stretches and `connector_weight` are ours.
     """
+
+    publishes = (TEMPORAL_CONNECTOR, SEMANTIC_TOKEN_LM, LANGUAGE_MODEL)
 
     def __init__(
         self,
@@ -78,6 +87,8 @@ class SemanticTokenTraining(AveragedTraining):
         connector_blocks: int = 2,
         full_softmax: bool = False,
         token_noise: float = 0.0,
+        token_hold: float = 0.0,
+        connector_weight: float = 0.0,
         window_tokens: int | None = None,
         change_weight: float = 1.0,
         frame_noise: float = 0.0,
@@ -88,6 +99,11 @@ class SemanticTokenTraining(AveragedTraining):
         base_dtype: str = "bfloat16",
     ) -> None:
         super().__init__(ema_decay)
+        if connector_weight and not (temporal and token_aligned):
+            raise ValueError(
+                f"connector_weight is {connector_weight:g} and the connector gives one embedding per frame; "
+                "set token_aligned: true, or connector_weight: 0."
+            )
         self.save_hyperparameters()
         self.lm: SemanticTokenLM
         self.connector: TemporalConnector
@@ -150,7 +166,8 @@ class SemanticTokenTraining(AveragedTraining):
         # Weights are loaded for use: without this neither dropout nor checkpoints of activations would happen.
         self.lm.train()
         shard(self, [self.connector, *base.model.layers, self.lm])
-        register_fsdp_forward_method(self.lm, "loss")
+        for method in ("loss", "direct_loss"):
+            register_fsdp_forward_method(self.lm, method)
         self.start_average()
 
     def trained(self) -> dict[str, nn.Parameter]:
@@ -159,17 +176,22 @@ class SemanticTokenTraining(AveragedTraining):
         lm = dict(self.lm.named_parameters()) if self.hparams["train_base"] else self.lm.trained()
         return {**parts, **{f"lm.{name}": p for name, p in lm.items()}}
 
-    def _step(self, batch: FeatureBatch, noisy: bool) -> tuple[Tensor, Tensor]:
+    def predicted(self, batch: FeatureBatch, noisy: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss, likeliest tokens `(batch, tokens)`, and true ones; each token given the true ones before it.
+
+        Args:
+            batch: Rows of one length.
+            noisy: As in training, with what hides its input from it.
+        """
         frames, tokens, heard = batch["frames"], batch["tokens"], None
         draw = RowNoise(batch["row_seeds"], tokens.device)
         if noisy and self.hparams["frame_noise"]:
             frames = frames + self.hparams["frame_noise"] * self.frame_std * draw.normal(*frames.shape[1:])
-        if noisy and self.hparams["token_noise"]:
-            other = draw.integers(self.lm.vocabulary.n_audio, tokens.shape[1])
-            share = self.hparams["token_noise"] * draw.uniform(1)
-            heard = torch.where(draw.uniform(tokens.shape[1]) < share, other, tokens)
+        if noisy and (self.hparams["token_noise"] or self.hparams["token_hold"]):
+            heard = self._misheard(tokens, draw)
         video = self.connector(frames, tokens.shape[1])
         weight = 1 + (self.hparams["change_weight"] - 1) * (tokens != tokens.roll(1, 1)).float()
+        direct = self.lm.direct_loss(video, tokens, weight) if noisy and self.hparams["connector_weight"] else None
         window = self.hparams["window_tokens"]
         if window is not None and window < tokens.shape[1]:
             room = tokens.shape[1] - window
@@ -186,7 +208,21 @@ class SemanticTokenTraining(AveragedTraining):
             heard=heard,
             weight=weight if noisy else None,
         )
+        if direct is not None:
+            loss = loss + self.hparams["connector_weight"] * direct
+        return loss, predicted, tokens
+
+    def _step(self, batch: FeatureBatch, noisy: bool) -> tuple[Tensor, Tensor]:
+        loss, predicted, tokens = self.predicted(batch, noisy)
         return loss, (predicted == tokens)[tokens >= 0].float().mean()
+
+    def _misheard(self, tokens: Tensor, draw: RowNoise) -> Tensor:
+        """What the model reads of its own past while it learns: in part wrong, in part without what happened."""
+        if self.hparams["token_noise"]:
+            other = draw.integers(self.lm.vocabulary.n_audio, tokens.shape[1])
+            share = self.hparams["token_noise"] * draw.uniform(1)
+            tokens = torch.where(draw.uniform(tokens.shape[1]) < share, other, tokens)
+        return draw.held(tokens, self.hparams["token_hold"]) if self.hparams["token_hold"] else tokens
 
     def training_step(self, batch: FeatureBatch, batch_idx: int) -> Tensor:
         """Loss on semantic tokens and the end of the sound."""
@@ -212,13 +248,8 @@ class SemanticTokenTraining(AveragedTraining):
 
     def publish(self, folder: Path, **kwargs: Any) -> None:
         """Write `temporal_connector`, `semantic_token_lm`, and a new base's `language_model`."""
-        already = self.averaged_now
-        if not already:
-            self.on_validation_start()
         self.connector.save_pretrained(folder / TEMPORAL_CONNECTOR, **kwargs)
         base = self.hparams["base"]
         self.lm.save_pretrained(folder / SEMANTIC_TOKEN_LM, "" if base is None or Path(base).exists() else base)
         if self.hparams["train_base"]:
             self.lm.save_base(folder / LANGUAGE_MODEL)
-        if not already:
-            self.on_validation_end()

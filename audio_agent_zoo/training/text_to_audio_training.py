@@ -150,14 +150,9 @@ class TextToAudioTraining(AveragedTraining):
 
     def publish(self, folder: Path, **kwargs: Any) -> None:
         """Write `unet`, `scheduler`, `text_encoder_0`, `condition_adapter_0` and the list of conditions."""
-        already = self.averaged_now  # as during validation; at any other time they must be put there
-        if not already:
-            self.on_validation_start()
         self.unet.save_pretrained(folder / "unet", **kwargs)
         self.conditioning.save_pretrained(folder)
         scheduler = DPMSolverMultistepScheduler(
             **NOISE_SCHEDULE, algorithm_type="dpmsolver++", timestep_spacing="trailing"
         )
         scheduler.save_pretrained(folder / "scheduler")
-        if not already:
-            self.on_validation_end()

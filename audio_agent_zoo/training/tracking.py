@@ -1,27 +1,69 @@
-"""What a run shows of itself while it trains: norms and speed, and at validation sounds beside the truth.
+"""What a run shows of itself while it trains: rate, norms, speed, memory, and what it learned, by the logger one likes.
 
-Everything goes through Lightning's loggers: Weights & Biases (offline too), TensorBoard, CSV, or none.
+Weights & Biases (also offline), TensorBoard, CSV, or none; recipes need no change for any of them.
 """
 
+from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
+from uuid import uuid4
 
-import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import WandbLogger
-from torch import Tensor
+from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from torch.optim import Optimizer
 
-from audio_agent_zoo.app.spectrogram import mel_decibels
-from audio_agent_zoo.data.foley_features import FeatureBatch, FoleyFeaturesDataModule
-from audio_agent_zoo.media import write_audio
-from audio_agent_zoo.metrics.onsets import CONDFOLEY, OnsetMetric
-from audio_agent_zoo.pipelines.text_to_audio import TextToAudioPipeline
-from audio_agent_zoo.pipelines.visual_guide import VisualGuide
-from audio_agent_zoo.rates import SAMPLE_RATE
-from audio_agent_zoo.training.visual_adapter_training import VisualAdapterTraining
+from audio_agent_zoo.published import file_sha256, weight_files
+from audio_agent_zoo.training.callbacks import PublishParts, callbacks_of
+from audio_agent_zoo.training.samples import LogSamples
+from audio_agent_zoo.training.sharding import gathered
+
+Tracker = Literal["wandb", "tensorboard", "csv", "none"]
+PROJECT = "audio-agent-zoo"
+RUN_ID = "wandb_run.txt"
+
+
+def track(trainer: Trainer, tracker: Tracker | None, folder: Path, config: Mapping[str, Any]) -> None:
+    """Put a logger in place of the recipe's, and add the callbacks that feed whichever there is.
+
+    Args:
+        trainer: Before it runs.
+        tracker: Which logger; None leaves the recipe's, and adds no sounds.
+        folder: Folder of the run.
+        config: Configuration of the run, to be kept by Weights & Biases.
+    """
+    if tracker is not None:
+        trainer.loggers = _loggers(tracker, folder, config)
+    callbacks = callbacks_of(trainer)
+    callbacks.insert(0, TrackTraining(trainer.log_every_n_steps))  # type: ignore[attr-defined]
+    if not trainer.loggers:
+        return
+    callbacks.insert(0, LearningRateMonitor("step"))
+    if tracker is not None and not any(isinstance(one, LogSamples) for one in callbacks):
+        callbacks.insert(0, LogSamples(str(folder / "samples")))
+    if tracker == "wandb":
+        callbacks.append(LogAdapter())
+
+
+def _loggers(tracker: Tracker, folder: Path, config: Mapping[str, Any]) -> list[Logger]:
+    if tracker == "csv":
+        return [CSVLogger(folder)]
+    if tracker == "tensorboard":
+        return [TensorBoardLogger(folder)]
+    return [wandb_logger(folder, config)] if tracker == "wandb" else []
+
+
+def wandb_logger(folder: Path, config: Mapping[str, Any]) -> WandbLogger:
+    """A run that goes on under its own id when the training does; `WANDB_MODE=offline` keeps it on the disk."""
+    path = folder / RUN_ID
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(uuid4().hex[:8] + "\n", encoding="utf-8")
+    name = "/".join(folder.parts[-2:])
+    return WandbLogger(name, folder, id=path.read_text(encoding="utf-8").strip(), project=PROJECT, config=dict(config))
 
 
 class TrackTraining(Callback):
@@ -37,88 +79,70 @@ class TrackTraining(Callback):
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """The norm before clipping."""
-        if trainer.global_step % self.every_n_steps:
+        if (trainer.global_step + 1) % self.every_n_steps:
             return
         grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         if grads:
-            norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(grad.float()) for grad in grads]))
-            pl_module.log("train/gradient_norm", norm)
+            norms = [gathered(torch.linalg.vector_norm(grad.detach().float())) for grad in grads]
+            pl_module.log("train/gradient_norm", torch.linalg.vector_norm(torch.stack(norms)))
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Speed since the last time it was logged."""
-        if trainer.global_step % self.every_n_steps:
+        """Speed since it was logged last, validations apart."""
+        step = trainer.global_step
+        if step % self.every_n_steps or (self._last is not None and self._last[0] == step):
             return
         now = perf_counter()
-        if self._last is not None and trainer.global_step > self._last[0]:
-            pl_module.log("train/steps_per_s", (trainer.global_step - self._last[0]) / (now - self._last[1]))
-        self._last = (trainer.global_step, now)
+        if self._last is not None:
+            pl_module.log("train/steps_per_s", (step - self._last[0]) / (now - self._last[1]))
+        self._last = (step, now)
         if pl_module.device.type == "cuda":
             pl_module.log("train/peak_memory_gb", torch.cuda.max_memory_allocated(pl_module.device) / 1e9)
 
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Its time is not the steps'."""
+        self._last = (trainer.global_step, perf_counter())
 
-class LogSamples(Callback):
-    """Every few validations of stage 2: sounds of true tokens beside what they come from, and their onset figures.
 
-    Args:
-        folder: Where sounds and pictures are written, whatever logger there is.
-        n_clips: Validation clips.
-        every_n_validations: How often.
-        num_inference_steps: Denoising steps.
+class LogAdapter(Callback):
+    """Keep the parts that a stage published as artifacts of Weights & Biases, and say what they were made from.
+
+    What other stages wrote into the published folder are inputs of this run: so stage 2 leads back to stage 1. They
+    stand in the metadata of its artifacts and in the run's configuration; online, they are also linked.
     """
 
-    def __init__(
-        self, folder: str, n_clips: int = 4, every_n_validations: int = 1, num_inference_steps: int | None = None
-    ) -> None:
-        self.folder, self.n_clips = Path(folder), n_clips
-        self.every_n_validations, self.num_inference_steps = every_n_validations, num_inference_steps
-        self._count = 0
-
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Make the sounds under the averaged weights, which are in place now."""
-        if trainer.sanity_checking or not trainer.is_global_zero:
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the parts of this stage."""
+        logger = next((one for one in trainer.loggers if isinstance(one, WandbLogger)), None)
+        publish = next((one for one in callbacks_of(trainer) if isinstance(one, PublishParts)), None)
+        if logger is None or publish is None or not trainer.is_global_zero:
             return
-        self._count += 1
-        if (self._count - 1) % self.every_n_validations:
-            return
-        data = trainer.datamodule  # type: ignore[attr-defined]
-        if not isinstance(pl_module, VisualAdapterTraining) or not isinstance(data, FoleyFeaturesDataModule):
-            raise TypeError(f"LogSamples hears VisualAdapterTraining on features, not {type(pl_module).__name__}.")
-        rows = data.validation.by_length[0][: self.n_clips]
-        batch = data.validation.batch(rows.tolist(), np.random.default_rng(0))
-        made, truth = self._sounds(pl_module, batch)
-        metric = OnsetMetric(CONDFOLEY)
-        metric.update(list(made), list(truth), SAMPLE_RATE)
-        pl_module.log_dict({f"validation/{name}": float(value) for name, value in metric.compute().items()})
-        self._show(trainer, batch["captions"], made, truth)
+        run, folder, parts = logger.experiment, publish.folder, part_hashes(publish.folder)
+        own = getattr(pl_module, "publishes", ())
+        inputs = {name: digest for name, digest in parts.items() if name not in own}
+        if not run.offline:  # the client looks inputs up
+            for name, digest in inputs.items():
+                run.use_artifact(_artifact(folder, name, {"sha256": digest}))
+        made = {name: digest for name, digest in parts.items() if name in own}
+        run.config.update({"made": made, "made_from": inputs}, allow_val_change=True)
+        for name, digest in made.items():
+            run.log_artifact(_artifact(folder, name, {"sha256": digest, "made_from": inputs}))
 
-    @torch.no_grad()
-    def _sounds(self, module: VisualAdapterTraining, batch: FeatureBatch) -> tuple[list[Any], list[Any]]:
-        """Sounds made from tokens, and those of the true latents."""
-        pipeline = TextToAudioPipeline(module.frozen[0])
-        pipeline.device = module.device
-        centroids = [module.quantizer.lookup(tokens.to(module.device)).cpu() for tokens in batch["tokens"]]
-        guide = VisualGuide(module.adapter, centroids, module.hparams["visual_scale"], module.frozen[0].mel_rate)
-        columns = batch["latents"].shape[-1] * module.frozen[0].vae_factor
-        duration_s = columns / module.frozen[0].mel_rate
-        captions = [caption or "sound" for caption in batch["captions"]]
-        made = pipeline(captions, duration_s, num_inference_steps=self.num_inference_steps, guide=guide).audios
-        mel = pipeline._decode(batch["latents"].to(module.device))
-        truth: Tensor = pipeline._vocode(mel, columns)
-        return list(made), list(truth.numpy())
 
-    def _show(self, trainer: Trainer, captions: list[str], made: list[Any], truth: list[Any]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        step = trainer.global_step
-        pictures = []
-        for i, (ours, real) in enumerate(zip(made, truth, strict=True)):
-            write_audio(self.folder / f"{step:06d}-{i}.wav", ours, SAMPLE_RATE)
-            both = np.concatenate([mel_decibels(real, SAMPLE_RATE), mel_decibels(ours, SAMPLE_RATE)], axis=1)
-            pictures.append(np.uint8(255 * (both[::-1] / 80 + 1).clip(0, 1)))
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                rates = [SAMPLE_RATE] * len(made)
-                logger.log_audio("validation/made", made, step=step, sample_rate=rates, caption=captions)
-                logger.log_audio("validation/truth", truth, step=step, sample_rate=rates, caption=captions)
-                logger.log_image("validation/truth_and_made", pictures, step=step, caption=captions)
+def _artifact(folder: Path, part: str, metadata: Mapping[str, Any]) -> Any:
+    import wandb
+
+    artifact = wandb.Artifact(f"{folder.parent.name}-{part}", "adapter", metadata=dict(metadata))
+    artifact.add_dir(str(folder / part), name=part)
+    return artifact
+
+
+def part_hashes(folder: Path) -> dict[str, str]:
+    """Part of a published folder -> hash over its weights."""
+    files = {path.name: weight_files(path) for path in sorted(folder.iterdir()) if path.is_dir()}
+    return {
+        name: sha256("".join(file_sha256(file) for file in found).encode()).hexdigest()
+        for name, found in files.items()
+        if found and name[0] != "."
+    }

@@ -43,6 +43,8 @@ class VisualAdapterTraining(AveragedTraining):
     Source: Audio-Agent, section 3.5, eq. (2)-(3).
     """
 
+    publishes = (VISUAL_ADAPTER,)
+
     def __init__(
         self,
         base: str = "auffusion/auffusion-full-no-adapter",
@@ -152,12 +154,6 @@ class VisualAdapterTraining(AveragedTraining):
 
     def publish(self, folder: Path, **kwargs: Any) -> None:
         """Write the `visual_adapter` part of a published folder, and a quantizer that nobody else could load."""
-        already = self.averaged_now
-        if not already:
-            self.on_validation_start()
         self.adapter.save_pretrained(folder / VISUAL_ADAPTER, **kwargs)
-        source = Path(self.hparams["hub_folder"])
-        if source.is_dir() and source.resolve() != folder.resolve():
+        if Path(self.hparams["hub_folder"]).is_dir():
             self.quantizer.save_pretrained(folder / SEMANTIC_QUANTIZER, **kwargs)
-        if not already:
-            self.on_validation_end()
