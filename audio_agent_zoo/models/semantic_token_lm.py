@@ -224,13 +224,19 @@ class SemanticTokenLM(nn.Module):
             predicted = logits[..., size : size + n_audio].argmax(-1)
         else:
             predicted = logits[..., :n_audio].argmax(-1)
-        if weight is None:
-            loss = F.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=-100)
-        else:
-            each = F.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=-100, reduction="none")
-            counts = F.pad(weight, (0, 1), value=1.0).flatten() * (target.flatten() >= 0)
-            loss = (each * counts).sum() / counts.sum()
+        counts = None if weight is None else F.pad(weight, (0, 1), value=1.0)
+        loss = _mean_cross_entropy(logits, target, counts)
         return loss, predicted[:, :length]
+
+    def direct_loss(self, video: Tensor, tokens: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Mean cross-entropy of tokens read directly off the embeddings of their instants, by the rows that write them.
+
+        Args:
+            video: `(batch, tokens, hidden)` from a connector that is aligned with the tokens.
+            tokens: `(batch, tokens)` int64, -100 beyond a clip's end.
+            weight: `(batch, tokens)`, how much each token counts; all the same when None.
+        """
+        return _mean_cross_entropy(self.audio_logits(video).float(), tokens, weight)
 
     @torch.inference_mode()
     def generate(
@@ -349,3 +355,12 @@ class SemanticTokenLM(nn.Module):
         with torch.no_grad():
             model.rows.copy_(rows)
         return model.eval()
+
+
+def _mean_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+    """Weighted mean over `(batch, tokens)` of what has a target, of logits `(batch, tokens, words)`."""
+    flat, words = logits.flatten(0, 1), target.flatten()
+    if weight is None:
+        return F.cross_entropy(flat, words, ignore_index=-100)
+    counts = weight.flatten() * (words >= 0)
+    return (F.cross_entropy(flat, words, ignore_index=-100, reduction="none") * counts).sum() / counts.sum()

@@ -103,6 +103,20 @@ def test_weights_count_each_token() -> None:
     assert not torch.allclose(lm.loss(CAPTIONS, video, tokens, weight=weight)[0], once)
 
 
+def test_tokens_are_read_directly_off_the_embeddings_of_their_instants() -> None:
+    lm = semantic_token_lm()
+    _, tokens = clips(lm)
+    tokens[1, 9:] = -100
+    video = torch.randn(2, 12, lm.llm_dim)
+    logits = torch.stack([(video @ lm.rows[i]) for i in range(N_AUDIO)], dim=-1)
+    logits = lm.softcap * torch.tanh(logits / lm.softcap)
+    expected = F.cross_entropy(logits[tokens >= 0], tokens[tokens >= 0])
+    torch.testing.assert_close(lm.direct_loss(video, tokens), expected)
+    torch.testing.assert_close(lm.direct_loss(video, tokens, torch.full((2, 12), 3.0)), expected)
+    written = lm.rows.detach()[tokens.clamp(min=0)] * 50
+    assert lm.direct_loss(written, tokens) < expected
+
+
 def test_only_low_rank_weights_and_new_rows_get_gradients() -> None:
     lm = semantic_token_lm().train()
     video, tokens = clips(lm)
