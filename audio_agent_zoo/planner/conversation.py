@@ -1,5 +1,6 @@
 """One turn of a conversation over a timeline: what was said in, the next plan and a plain answer out."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -20,6 +21,7 @@ from audio_agent_zoo.planner.rule_planner import check_request
 
 _RULES = PlannerInfo(name="rules")
 _NOTHING_YET = "There is nothing to change yet. What do you want to hear?"
+_ASKS = re.compile(r"(?:what|which|who|why|how|where|when|is|are|do|does|did)\b", re.I)
 _INVENTS_NOTHING = "The offline planner adds only what you name; name the sounds you want to add."
 
 
@@ -120,7 +122,7 @@ def _revised(
 def _unclear(text: str) -> str:
     said = clean_text(text).rstrip(".!?")
     shown = said if len(said) <= 60 else said[:60] + "…"
-    if not looks_like_sound(said):
+    if not looks_like_sound(said) or _ASKS.match(said):
         return f"I did not understand '{shown}'. Which sound shall I add, change or remove?"
     return f"Shall I add '{shown}', or begin anew with it? Say 'add …' or 'something new: …'."
 

@@ -97,6 +97,11 @@ def _lasting(match: re.Match[str]) -> Edit:
     return Edit("total" if clip else "last", match.group(1), amount=float(match.group(2)))
 
 
+def _shifted(match: re.Match[str]) -> Edit:
+    by = float(match.group(2) or match.group(4) or 1)
+    return Edit("move_by", match.group(1), amount=by if match.group(3).lower() == "later" else -by)
+
+
 def _level(target: str, amount: float) -> Edit:
     target = re.sub(
         r"^(?:i(?:'d| would) like )?(?:(?:the )?(?:level|volume|loudness|gain) (?:of )?)?", "", target, flags=re.I
@@ -112,7 +117,7 @@ _LENGTH = rf"(?:{_CLIP} )?(?:the )?(?:generation|total|clip|overall|whole|audio|
 _MAKE = r"(?:(?:make|let|have|get|turn|bring|set) )?"
 # The first that fits decides, so the narrower stand before the wider.
 PATTERNS: tuple[tuple[str, Build], ...] = (
-    (r"(?:undo|revert|go back|take (?:that|it) back|step back)(?: (?:it|that|this|the last (?:edit|change|step|turn|one)|one step))?", lambda m: Edit("undo")),
+    (r"(?:undo|revert|go back|take (?:that|it) back|take back|step back)(?: (?:it|that|this|the last (?:edit|change|step|turn|one)|one step))?", lambda m: Edit("undo")),
     (r"(?:redo|go forward)(?: (?:it|that|this|the last (?:edit|change|one)))?", lambda m: Edit("redo")),
     (r"(?:if needed,? ?)?(?:you )?(?:may|might|can|are allowed to|feel free to) (?:need to )?(?:add|include|use|invent) (?:any |some |more )?(?:additional|extra|other|further|more|new)\b.*", lambda m: Edit("permit")),
     (rf"(?:(?:set|make|change) )?{_LENGTH}(?: of {_CLIP})? ?(?:is|of|to|=|:|should be|must be|shall be|stays|remains)? ?(?:still |now )?{_N}{_S}(?: long)?", lambda m: Edit("total", amount=float(m[1]))),
@@ -134,6 +139,7 @@ PATTERNS: tuple[tuple[str, Build], ...] = (
     (rf"(?:{_HOW} )?(louder|quieter|softer)", lambda m: _level("it", _amount(m, 1, _louder(m[4])))),
     (rf"{_MAKE}{_REF} half as loud", lambda m: _level(m[1], -10.0)),
     (rf"{_MAKE}{_REF} (?:twice|double|two times) as loud", lambda m: _level(m[1], 10.0)),
+    (rf"(?:make|keep) {_THE} (?:(?:very|quite|rather|really) )?(loud|quiet|soft|faint)", lambda m: _level(m[1], 4.0 if m[2].lower() == "loud" else -4.0)),
     (rf"{_MAKE}{_REF} (?:(?:by )?{_DB}|({_LITTLE})|({_MUCH})) (louder|quieter|softer)", lambda m: _level(m[1], _amount(m, 2, _louder(m[5])))),
     (rf"{_MAKE}{_REF} (louder|quieter|softer)(?: {_HOW})?", lambda m: _level(m[1], _amount(m, 3, _louder(m[2])))),
     (rf"(?:set|bring|put|make|change) (?:the (?:level|volume|loudness) of )?{_REF} (?:to|at) (-\d+(?:\.\d+)?) ?(?:lufs|dbs?|lkfs|decibels?)?", lambda m: Edit("level_to", m[1], amount=float(m[2]))),
@@ -167,11 +173,13 @@ PATTERNS: tuple[tuple[str, Build], ...] = (
     (rf"(?:put|place|play|move|shift|make|let|have) {_THE} (?:play |sound |run )?(?:from|between) (?:second )?{_N}(?:{_S})? ?(?:to|and|until|-) ?(?:second )?{_N}(?:{_S})?", lambda m: Edit("span", m[1], amount=float(m[2]), until=float(m[3]))),
     (rf"(?:move|shift|push|put|place|start|play|make|let|have|begin) {_THE} (?:(?:start|begin|come in|come|play|sound|enter) )?(?:to|at|from) (?:second )?{_N}(?:{_S})?", lambda m: Edit("move_to", m[1], amount=float(m[2]))),
     (rf"(?:move|shift|push|put|place|make|let|start|play) {_THE} (?:(?:start|begin|come|play) )?(?:to|at|from) (?:the )?(?:very )?(beginning|start|end)", lambda m: Edit("move_to", m[1], other=m[2].lower())),
-    (rf"(?:move|shift|push|start|make|play|let|bring) {_REF} (?:(?:start|begin|come|play) )?(?:by )?(?:{_N}{_S} )?(earlier|sooner|later)(?: by {_N}{_S})?", lambda m: Edit("move_by", m[1], amount=(float(m[2] or m[4] or 1)) * (1 if m[3].lower() == "later" else -1))),
+    (rf"{_THE} (?:should|must|shall|could|can|has to|needs to) (?:start|begin|come|play|be)(?: in)? (?:by )?(?:{_N}{_S} )?(earlier|sooner|later)(?: by {_N}{_S})?", _shifted),
+    (rf"(?:(?:could|can|should|may) )?{_THE} (?:(?:should|must|shall|could|can) )?(?:start|begin|come in|come|play) at (?:second )?{_N}(?:{_S})?", lambda m: Edit("move_to", m[1], amount=float(m[2]))),
+    (rf"(?:move|shift|push|start|make|play|let|bring) {_REF} (?:(?:start|begin|come in|come|play) )?(?:by )?(?:{_N}{_S} )?(earlier|sooner|later)(?: by {_N}{_S})?", _shifted),
     (rf"(?:move|shift|push) {_REF} by {_N}{_S}", lambda m: Edit("move_by", m[1], amount=float(m[2]))),
     (rf"(?:repeat|duplicate|copy|double) {_REF}(?: (?:once more|again))?(?: at (?:second )?{_N}(?:{_S})?)?", lambda m: Edit("copy", m[1], amount=float(m[2]) if m[2] else None)),
     (rf"delay {_REF}(?: by {_N}{_S})?", lambda m: Edit("move_by", m[1], amount=float(m[2] or 1))),
-    (rf"(?:move|shift|put|place|play) {_THE} (?:right |directly |just )?(before|after) {_REF}", lambda m: Edit("move_beside", m[1], content=m[2].lower(), other=m[3])),
+    (rf"(?:move|shift|put|place|play|let|make|have|start) {_THE} (?:(?:start|begin|come in|come|play|sound) )?(?:right |directly |just )?(before|after) {_REF}", lambda m: Edit("move_beside", m[1], content=m[2].lower(), other=m[3])),
     (rf"(?:make|let|have) {_REF} (?:to )?(?:last (?:for )?|be )?{_N}{_S}(?: long)?", _lasting),
     # Which sounds there are.
     (rf"(?:replace|swap|exchange|substitute) (?:out )?{_REF} (?:with|by|for) (.+)", lambda m: Edit("replace", m[1], m[2])),
@@ -181,6 +189,7 @@ PATTERNS: tuple[tuple[str, Build], ...] = (
     (rf"take {_REF} (?:out|away)", lambda m: Edit("remove", m[1])),
     (rf"(?:remove|delete|drop|take out|take away|get rid of|lose|cut out|cut|erase|leave out|throw out|discard|no more) {_REF}(?: (?:from|in|of) (?:{_CLIP}))?", lambda m: Edit("remove", m[1])),
     (rf"without {_THE}", lambda m: Edit("remove", m[1])),
+    (rf"(?:i|we) (?:do not|don't|no longer) (?:need|want)(?: to hear)? {_THE}(?: any ?more| any longer)?", lambda m: Edit("remove", m[1])),
     (r"(?:(?:with)? ?no|without(?: any)?|there should be no|avoid|keep out|i don't want(?: any)?) (.+?)(?: (?:in|on|from|for) (.+))?", lambda m: Edit("without", m[2] or "everything", m[1])),
     (rf"(?:make|keep|render) {_REF} (?:without(?: any)?|with no|free of) (.+)", lambda m: Edit("without", m[1], m[2])),
     (rf"{_THE} (?:should (?:have|hold|contain) no|without(?: any)?|with no) (.+)", lambda m: Edit("without", m[1], m[2])),

@@ -17,7 +17,7 @@ _LONGEST_S, _USUAL_S, _SHORT_S = 4.0, 3.0, 1.5
 _N = r"(\d{1,4}(?:\.\d+)?)"
 _S = r"\s*-?\s*(?:seconds?|secs?|s)\b"
 _LENGTH = re.compile(
-    rf"\s*,?\s*\b(?:(?:for|lasting|that lasts)\s+{_N}{_S}(?:\s+long)?|{_N}{_S}(?:[\s-]long)?(?=\s+\w)|{_N}{_S}\s+long)",
+    rf"\s*,?\s*\b(?:(?:for|lasting|that lasts)\s+{_N}{_S}(?:\s+long)?|(?<!\bat )(?<!\bfrom ){_N}{_S}(?:[\s-]long)?(?=\s+\w)|{_N}{_S}\s+long)",
     re.I,
 )
 _SPAN = re.compile(
@@ -189,7 +189,8 @@ def read_place(words: str, draft: Draft) -> tuple[str, Place]:
 
 
 def _without(text: str, found: re.Match[str]) -> str:
-    return _ONTO.sub("", re.sub(r"\s+", " ", f"{text[: found.start()]} {text[found.end() :]}").strip(" ,."))
+    rest = re.sub(r"\s+", " ", f"{text[: found.start()]} {text[found.end() :]}").strip(" ,.")
+    return _ONTO.sub("", re.sub(r"\s*,(?=\s+\w+ly$)|\s+(?=,)", "", rest))
 
 
 def _beside(caption: str, draft: Draft, length: float | None) -> tuple[str, Place]:

@@ -70,12 +70,14 @@ def test_each_failure_has_its_own_error(
     server: ChatServer, model: str, error: type[errors.PlannerError], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    planner = _planner(server, model, deadline_s=2.0)
+    # Only those that hang meet their deadline; the others must have time for every attempt, on a busy machine too.
+    deadline_s = 2.0 if error is errors.PlannerTimeoutError else 30.0
+    planner = _planner(server, model, deadline_s)
     started = monotonic()
     with pytest.raises(errors.PlannerError) as caught:
         planner.plan("rain", 8)
     assert type(caught.value) is error
-    assert monotonic() - started < 3.5, "the deadline is wall-clock time"
+    assert monotonic() - started < deadline_s + 1.5, "the deadline is wall-clock time"
     leaks = (
         str(caught.value),
         repr(caught.value),
