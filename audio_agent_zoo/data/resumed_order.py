@@ -9,9 +9,8 @@ from torch.utils.data import DistributedSampler
 
 
 def batches_done(data: LightningDataModule) -> int:
-    """Training batches that the run has read so far; whole steps, for gradients in between are not kept."""
-    trainer = data.trainer
-    return trainer.global_step * trainer.accumulate_grad_batches if trainer else 0
+    """Training batches that the run has read so far; checkpoints are of whole steps, so none of them is half used."""
+    return data.trainer.fit_loop.total_batch_idx + 1 if data.trainer else 0
 
 
 class NumberedBatches(Sized, Protocol):

@@ -52,7 +52,7 @@ class ResumeCheckpoint(Checkpoint):
         if every_n_steps < 1:
             raise ValueError(f"every_n_steps is {every_n_steps}; give a whole number above 0.")
         self.path, self.every_n_steps = folder / LAST, every_n_steps
-        self._told_to_stop = self._stops = False
+        self._told_to_stop = self._stops = self._within_step = False
         self._saved_at = self._step_before = 0
         self._seed = 0
         self._handlers: dict[int, Any] = {}
@@ -98,7 +98,8 @@ class ResumeCheckpoint(Checkpoint):
         """Save where it is time to, or where the run shall stop; never between gradients that belong together."""
         self._draws_of(trainer, "data")
         self._stops = self._stops or self._all_agree_to_stop(trainer)
-        if trainer.global_step == self._step_before or _validates_now(trainer):
+        self._within_step = trainer.global_step == self._step_before
+        if self._within_step or _validates_now(trainer):
             return
         ends = 0 < trainer.max_steps <= trainer.global_step
         if self._stops or ends or trainer.global_step - self._saved_at >= self.every_n_steps:
@@ -109,8 +110,11 @@ class ResumeCheckpoint(Checkpoint):
         """Save after each validation, with what all the other callbacks noted of it."""
         if trainer.sanity_checking:
             return
-        self._save(trainer)
         self._draws_of(trainer, "data")
+        if self._within_step:
+            self._saved_at = -self.every_n_steps  # at the next whole step
+            return
+        self._save(trainer)
         self._stop(0 < trainer.max_steps <= trainer.global_step)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

@@ -39,7 +39,8 @@ def command(stage: str, folder: Path, frozen: Path, features: Path, every: int =
 
 
 def published(folder: Path) -> dict[str, bytes]:
-    files = [path for path in (folder / "hub").rglob("*") if path.is_file()]
+    """Weights, and what says their hashes; sets of names in other files come in any order."""
+    files = [*(folder / "hub").rglob("*.safetensors"), folder / "hub" / "config.json", folder / "hub" / "results.json"]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
