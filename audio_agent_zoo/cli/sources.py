@@ -1,4 +1,4 @@
-"""Sources of clips by name, for `prepare` and `data-check`; and the check itself."""
+"""Sources of clips by name, for `prepare` and `data check`; and the check itself."""
 
 import argparse
 import sys

@@ -307,6 +307,6 @@ def prepare(
     if not report.n_rows and not report.n_open:
         reasons = "; ".join(f"{clip}: {reason}" for clip, reason in list(report.skipped.items())[:3])
         raise MediaError(
-            f"none of the {n_clips} clips for {folder} can be used: {reasons} audio-agent data-check tells more."
+            f"none of the {n_clips} clips for {folder} can be used: {reasons} audio-agent data check tells more."
         )
     return report

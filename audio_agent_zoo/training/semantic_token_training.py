@@ -1,7 +1,7 @@
 """Stage 1: connector and language model learn to write the semantic tokens of a video's sound."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from audio_agent_zoo.models.semantic_token_lm import LoraSettings, SemanticToken
 from audio_agent_zoo.models.temporal_connector import TemporalConnector
 from audio_agent_zoo.training.averaged_training import AveragedTraining
 from audio_agent_zoo.training.optimization import adamw_with_warmup
+from audio_agent_zoo.training.quantized_base import load_in_4bit
 from audio_agent_zoo.training.row_noise import RowNoise
 from audio_agent_zoo.training.sharding import shard
 
@@ -63,6 +64,8 @@ class SemanticTokenTraining(AveragedTraining):
         ema_decay: Decay of the averaged weights, which are what is published.
         checkpoint_activations: Trade a third more computation for the memory of activations.
         base_dtype: Precision of a frozen base.
+        base_quantization: "nf4" keeps the linear layers of a frozen base in four bits, for cards of 16 GB.
+        compile_blocks: Compile the blocks of the base; takes minutes at the start and pays on long runs.
 
     Raises:
         ValueError: If `connector_weight` is set for a connector that is not aligned with the tokens.
@@ -97,8 +100,12 @@ class SemanticTokenTraining(AveragedTraining):
         ema_decay: float = 0.999,
         checkpoint_activations: bool = False,
         base_dtype: str = "bfloat16",
+        base_quantization: Literal["nf4"] | None = None,
+        compile_blocks: bool = False,
     ) -> None:
         super().__init__(ema_decay)
+        if base_quantization is not None and train_base:
+            raise ValueError("base_quantization is nf4 and train_base true; a base in four bits can't be trained.")
         if connector_weight and not (temporal and token_aligned):
             raise ValueError(
                 f"connector_weight is {connector_weight:g} and the connector gives one embedding per frame; "
@@ -127,7 +134,10 @@ class SemanticTokenTraining(AveragedTraining):
             return Gemma2ForCausalLM(config), vocabulary
         folder = own if h["base"] is None else resolve(h["base"], revision=h["revision"], parts=("*",))
         dtype = torch.float32 if h["train_base"] else getattr(torch, h["base_dtype"])
-        model = Gemma2ForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
+        if h["base_quantization"] is None:
+            model = Gemma2ForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
+        else:
+            model = load_in_4bit(folder, dtype, self.trainer.strategy.root_device)
         return model, AudioVocabulary.from_pretrained(folder, n_audio)
 
     def configure_model(self) -> None:
@@ -165,6 +175,9 @@ class SemanticTokenTraining(AveragedTraining):
         self.frame_std = float(frames.std())
         # Weights are loaded for use: without this neither dropout nor checkpoints of activations would happen.
         self.lm.train()
+        if h["compile_blocks"]:
+            for block in base.model.layers:
+                block.compile()
         shard(self, [self.connector, *base.model.layers, self.lm])
         for method in ("loss", "direct_loss"):
             register_fsdp_forward_method(self.lm, method)

@@ -39,6 +39,7 @@ class VisualAdapterTraining(AveragedTraining):
         warmup_steps: Steps of linear warm-up.
         ema_decay: Decay of the averaged weights, which are what is published.
         checkpoint_activations: Trade a third more computation for the memory of activations.
+        compile_unet: Compile the UNet; takes minutes at the start and pays on long runs.
 
     Source: Audio-Agent, section 3.5, eq. (2)-(3).
     """
@@ -61,6 +62,7 @@ class VisualAdapterTraining(AveragedTraining):
         warmup_steps: int = 100,
         ema_decay: float = 0.999,
         checkpoint_activations: bool = False,
+        compile_unet: bool = False,
     ) -> None:
         super().__init__(ema_decay)
         self.save_hyperparameters()
@@ -91,6 +93,8 @@ class VisualAdapterTraining(AveragedTraining):
             self.adapter = VisualAdapter.from_pretrained(start, subfolder=VISUAL_ADAPTER)
         self.adapter.attach(self.unet)
         shard(self, [*self.adapter.to_k_ip, *self.adapter.to_v_ip, self.adapter.image_proj, self.unet])
+        if h["compile_unet"]:
+            self.unet.compile()
         self.noise = DDPMScheduler.from_config(parts.scheduler.config)
         self.start_average()
 

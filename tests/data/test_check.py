@@ -172,7 +172,7 @@ def test_two_processes_find_the_same(folder: Path, report: DataReport) -> None:
 
 def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "report"
-    assert cli.main(["data-check", "--source", "folder", "--path", str(folder), "--out", str(out)]) == 0
+    assert cli.main(["data", "check", "--source", "folder", "--path", str(folder), "--out", str(out)]) == 0
     printed = capsys.readouterr()
     assert "13 can be used" in printed.out and str(out / "data_check.png") in printed.out
     assert "19/19" in printed.err and "have no caption, such as wordless.mp4" in printed.err
@@ -194,7 +194,7 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
         (["--source", "folder", "--path", ".", "--validation-share", "1.5"], cli.USAGE, "--validation-share is 1.5"),
     ],
 )
-@pytest.mark.parametrize("command", ["data-check", "prepare"])
+@pytest.mark.parametrize("command", ["data check", "prepare"])
 def test_sources_that_are_not_there(
     command: str,
     words: list[str],
@@ -206,6 +206,6 @@ def test_sources_that_are_not_there(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     output = ["--output", "features"] if command == "prepare" else []
-    assert cli.main([command, *words, *output]) == code
+    assert cli.main([*command.split(), *words, *output]) == code
     assert said in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
