@@ -13,7 +13,9 @@ from audio_agent_zoo.app.visitors import Cancelled, Visitor, Visitors
 from audio_agent_zoo.errors import AudioAgentError
 from audio_agent_zoo.media import probe_video
 from audio_agent_zoo.pipelines.audio_agent import AudioAgent
+from audio_agent_zoo.planner.chat_planner import ChatPlanner
 from audio_agent_zoo.studio.master import LOUDNESS_PROFILES, Delivery
+from audio_agent_zoo.studio.session import Session
 from audio_agent_zoo.studio.turn import Turn
 
 
@@ -58,8 +60,8 @@ class Page:
     def about(self) -> str:
         """Planner, weights and device in use."""
         base, planner = self.agent.text_to_audio, self.agent.planner
-        model = f" ({planner.model})" if hasattr(planner, "model") else ", offline"
-        return f"planner {type(planner).__name__}{model} · weights {base.name} · {base.device}"
+        by = planner.model if isinstance(planner, ChatPlanner) else "rules for English, offline"
+        return f"planner: {by} · weights: {base.name} · {base.device}"
 
     def shown(self, visitor: Visitor, chat: list[Any], said: str = "") -> dict[str, Any]:
         """Everything the page shows of a session, by the name of the component."""
@@ -67,12 +69,16 @@ class Page:
         turn = session.turns[-1] if session.turns else None
         plan, sound = session.plan, None if turn is None else turn.sound
         steps = [] if plan is None else [(f"{step.id}  {step.prompt}", step.id) for step in plan.steps]
+        if visitor.step not in [name for _, name in steps]:
+            visitor.step = steps[0][1] if steps else None
         return {
             "chat": chat,
             "audio": None if sound is None else playable(sound.audio, sound.sample_rate),
             "picture": None if turn is None else picture(session, turn),
             "table": table_rows(plan),
-            "step": gr.Dropdown(choices=steps, value=steps[0][1] if steps else None),
+            "step": gr.Dropdown(choices=steps, value=visitor.step),
+            "take": _takes(session, visitor.step),
+            "json": "" if plan is None else plan.to_json(),
             "status": said or ("" if turn is None else measured(turn)),
         }
 
@@ -91,6 +97,7 @@ class Page:
             progress((done, total), desc=stage)
 
         visitor.begin()
+        visitor.is_busy = True
         chat = [*chat, {"role": "user", "content": said}]
         try:
             turn = act(advance)
@@ -99,6 +106,8 @@ class Page:
             return self.shown(visitor, [*chat, {"role": "assistant", "content": answer}], "stopped")
         except (AudioAgentError, ValueError) as error:
             return self.shown(visitor, [*chat, {"role": "assistant", "content": str(error)}], "nothing was changed")
+        finally:
+            visitor.is_busy = False
         return self.shown(visitor, [*chat, *_answer(turn)])
 
     def say(
@@ -146,21 +155,36 @@ class Page:
             progress,
         )
 
-    def take(
-        self, step: str | None, before: bool, chat: list[Any], request: gr.Request, progress: gr.Progress
-    ) -> dict[str, Any]:
-        """Another take of a step, or the one before."""
+    def apply_json(self, text: str, chat: list[Any], request: gr.Request, progress: gr.Progress) -> dict[str, Any]:
+        """Take the JSON of a plan as the timeline."""
         visitor = self._visitor(request)
-        session = visitor.session
+        return self.acting(
+            visitor,
+            chat,
+            "(plan edited as JSON)",
+            lambda advance: visitor.session.edit(text, "plan edited as JSON", callback=advance),
+            progress,
+        )
 
-        def act(advance: Callable[[str, int, int], None]) -> Turn:
-            now = next((one.take for one in session.plan.steps if one.id == step), 0) if session.plan else 0
-            earlier = [take for take in (session.takes(step) if step else []) if take < now]
-            if before and not earlier:
-                raise ValueError("there is no take before this one.")
-            return session.retake(step or "", earlier[-1] if before else None, callback=advance)
+    def choose(self, step: str | None, request: gr.Request) -> gr.Radio:
+        """Another step to listen to and to take again; its takes."""
+        visitor = self._visitor(request)
+        visitor.step = step
+        return _takes(visitor.session, step)
 
-        return self.acting(visitor, chat, f"{'previous' if before else 'another'} take of {step}", act, progress)
+    def take(
+        self, step: str | None, number: int | None, chat: list[Any], request: gr.Request, progress: gr.Progress
+    ) -> dict[str, Any]:
+        """Another take of a step, or one that was heard before."""
+        visitor = self._visitor(request)
+        visitor.step = step
+        return self.acting(
+            visitor,
+            chat,
+            f"another take of {step}" if number is None else f"take {number} of {step}",
+            lambda advance: visitor.session.retake(step or "", number, callback=advance),
+            progress,
+        )
 
     def stem(self, step: str | None, request: gr.Request) -> Any:
         """One step alone."""
@@ -184,7 +208,7 @@ class Page:
                 raise ValueError(f"the video lasts {info.duration_s:.0f} s; at most {most:g} s are accepted here.")
             return visitor.session.attach_video(path, caption, callback=advance)
 
-        return self.acting(visitor, chat, f"(video) {caption}".strip(), act, progress)
+        return self.acting(visitor, chat, f"(video) {caption or Path(path or '').name}".strip(), act, progress)
 
     def watch(self, request: gr.Request) -> str | None:
         """The video with the sound as it is now."""
@@ -214,3 +238,10 @@ def _answer(turn: Turn) -> Iterator[dict[str, Any]]:
     yield {"role": "assistant", "content": words(turn)}
     if turn.made_plan:
         yield {"role": "assistant", "content": gr.HTML(card(turn))}
+
+
+def _takes(session: Session, step: str | None) -> gr.Radio:
+    """The takes of a step that were heard, the present one marked."""
+    now = None if session.plan is None else next((one.take for one in session.plan.steps if one.id == step), None)
+    takes = [] if now is None else session.takes(str(step))
+    return gr.Radio(choices=[(f"take {take}", take) for take in takes], value=now)

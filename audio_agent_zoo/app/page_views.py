@@ -104,24 +104,28 @@ def words(turn: Turn) -> str:
     return "\n".join(line for line in lines if line)
 
 
+def lanes(plan: Plan) -> list[Step]:
+    """The steps as the picture names them: those that are not heard say so."""
+    return [step.model_copy(update={"prompt": f"{step.prompt} (muted)"}) if step.muted else step for step in plan.steps]
+
+
 def picture(session: Session, turn: Turn) -> Image.Image | None:
     """The timeline picture of a turn."""
     sound = turn.sound
     if sound is None or turn.plan is None:
         return None
     video = session.video
-    onsets = detect_onsets(sound.audio, sound.sample_rate, CONDFOLEY).times_s.tolist() if video else ()
     with TemporaryDirectory() as folder:
         path = Path(folder) / "timeline.png"
         draw_timeline(
             path,
             sound.audio,
             sound.sample_rate,
-            turn.plan.steps,
+            lanes(turn.plan),
             title=turn.plan.request or turn.user,
             notes=turn.notes,
             frames=None if video is None else read_strip(video.path),
-            onsets_s=onsets,
+            onsets_s=detect_onsets(sound.audio, sound.sample_rate, CONDFOLEY).times_s.tolist(),
         )
         with Image.open(path) as image:
             return image.convert("RGB")

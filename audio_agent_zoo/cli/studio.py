@@ -142,6 +142,7 @@ def _progress(stage: str, done: int, total: int) -> None:
 
 def _show(session: "Session", turn: "Turn") -> None:
     """Print a turn, and write what it sounds like beside the log."""
+    from audio_agent_zoo.app.page_views import lanes
     from audio_agent_zoo.app.timeline import draw_timeline
     from audio_agent_zoo.media import atomic_path, write_audio
     from audio_agent_zoo.planner import plan_table
@@ -159,7 +160,7 @@ def _show(session: "Session", turn: "Turn") -> None:
         print(f"made     {made}   kept {kept}   {turn.seconds:.1f} s")
     mix, picture, plan = (session.folder / name for name in ("mix.wav", "mix.png", "plan.json"))
     write_audio(mix, sound.audio, sound.sample_rate)
-    draw_timeline(picture, sound.audio, sound.sample_rate, turn.plan.steps, title=turn.user, notes=turn.notes)
+    draw_timeline(picture, sound.audio, sound.sample_rate, lanes(turn.plan), title=turn.user, notes=turn.notes)
     with atomic_path(plan) as partial:
         partial.write_text(turn.plan.to_json() + "\n", encoding="utf-8")
     print(f"wrote    {mix}  {picture.name}  {plan.name}")

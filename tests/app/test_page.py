@@ -4,10 +4,12 @@ import contextlib
 import json
 import shutil
 import socket
+import time
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from audio_agent_zoo.app.page import serve  # noqa: E402
 from audio_agent_zoo.app.page_actions import PageSettings  # noqa: E402
 from audio_agent_zoo.app.page_views import card, plan_of_table, table_rows, words  # noqa: E402
 from audio_agent_zoo.app.visitors import Visitors  # noqa: E402
+from audio_agent_zoo.pipelines.text_to_audio import TextToAudioPipeline  # noqa: E402
 from audio_agent_zoo.planner.plan import Plan  # noqa: E402
 from audio_agent_zoo.studio.turn import Turn  # noqa: E402
 from tests.studio.sessions import BARK, RAIN, plan, step, tiny_agent, tiny_video_file  # noqa: E402
@@ -100,6 +103,14 @@ def test_a_request_an_edit_an_undo_and_an_export(page: Any, tmp_path: Path) -> N
     page.locator(_PROMPT_1, has_text="Rain").wait_for()
     page.click("#another")
     page.locator("#chat", has_text="another take of e1").wait_for()
+    page.locator("#take label", has_text="take 0").click()
+    page.locator("#chat", has_text="take 0 of e1").wait_for()
+    _status(page, "2.00 s")
+    assert page.locator(".plan-card").last.locator("tr", has_text="new").count() == 0, (
+        "a take that was heard costs nothing"
+    )
+    page.locator("#take label", has_text="take 1").click()
+    page.locator("#chat", has_text="take 1 of e1").wait_for()
     page.click("#solo")
     page.wait_for_function("document.querySelector('#stem')?.innerText.includes('0:02')")
 
@@ -113,6 +124,53 @@ def test_a_request_an_edit_an_undo_and_an_export(page: Any, tmp_path: Path) -> N
         steps = json.loads(bundle.read("plan.json"))["steps"]
     assert {"mix.wav", "cues.csv"} <= set(names) and any(name.endswith(".rpp") for name in names)
     assert steps[0]["prompt"] == "Rain" and steps[0]["take"] == 1
+
+
+@needs_browser
+def test_the_plan_as_json_and_a_mute(page: Any) -> None:
+    page.fill("input[type=number]", "2")
+    _say(page, "Rain, then a dog barks")
+    _status(page, "2.00 s")
+    page.get_by_text("The plan as JSON").click()
+    editor = page.locator("#json .cm-content")
+    editor.wait_for()
+    bark = BARK.model_copy(update={"muted": True, "locked": True, "negative_prompt": "music, speech"})
+    edited = plan(step(1, "Rain", 0.0, 1.0), bark).to_json()
+    editor.click()
+    page.keyboard.press("Control+A")
+    page.keyboard.insert_text(edited)
+    page.click("#apply-json")
+    page.locator(".plan-card td", has_text="muted").wait_for()
+    editor.click()
+    page.keyboard.press("Control+A")
+    page.keyboard.insert_text('{"steps": 1}')
+    page.click("#apply-json")
+    page.locator("#chat", has_text="this is no valid plan").wait_for()
+    _say(page, "remove the dog")
+    page.locator("#chat", has_text="is locked").wait_for()
+
+
+@needs_browser
+def test_what_is_being_made_can_be_stopped(page: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = Event()
+
+    def slow(self: Any, *more: Any) -> Any:
+        started.set()
+        advance = more[2]
+        for done in range(400):
+            advance(done, 400)
+            time.sleep(0.05)
+        raise AssertionError("it was not stopped")
+
+    monkeypatch.setattr(TextToAudioPipeline, "make_windows", slow)
+    _say(page, "Wind blows")
+    assert started.wait(30)
+    page.locator("#mix", has_text="denoise").wait_for()
+    page.click("#stop")
+    page.locator("#chat", has_text="Stopped. Finished sounds are kept").wait_for()
+    monkeypatch.undo()
+    _say(page, "Wind blows")
+    page.locator(".plan-card tr", has_text="Wind blows").wait_for()
 
 
 @needs_browser
@@ -140,11 +198,14 @@ def test_what_goes_wrong_is_said_in_the_chat(page: Any, tmp_path: Path) -> None:
 
 @needs_browser
 def test_a_phone_and_the_dark(page: Any) -> None:
-    page.set_viewport_size({"width": 390, "height": 800})
     page.emulate_media(color_scheme="dark")
     page.reload()
-    page.wait_for_selector("#say textarea")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    # The table is what comes last and is widest: before it is there, any page is narrow.
+    page.wait_for_selector("#steps .virtual-table-viewport")
+    for width in (360, 390, 820, 1300):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.wait_for_function("width => document.documentElement.scrollWidth <= width", arg=width)
+        assert page.locator("#studio").bounding_box()["width"] > 0.8 * min(width, 1000)
     assert page.evaluate("document.body.classList.contains('dark')")
     page.focus("#say textarea")
     reached = set()
