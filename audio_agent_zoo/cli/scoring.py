@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 _METRICS = "onsets, frechet, kernel, kl, similarity, lsd, av_align"
-_NETWORKS = "mini, vggish, panns, clap, passt"
+_NETWORKS = "mini, vggish, panns, clap, passt, melception"
 
 
 def add_score(parser: argparse.ArgumentParser) -> None:
@@ -132,11 +132,19 @@ def card(arguments: argparse.Namespace) -> int:
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
-    """Run an evaluation recipe and print its figures."""
+    """Run an evaluation recipe and print its figures, and how they stand to the committed ones."""
     from audio_agent_zoo.cli.weights import find_recipe
     from audio_agent_zoo.evaluation import evaluate as run_evaluation
-    from audio_agent_zoo.evaluation import results_table
+    from audio_agent_zoo.evaluation import read_recipe, results_table
+    from audio_agent_zoo.evaluation.reproduction import committed_results, compare
 
-    results = run_evaluation(find_recipe(arguments.recipe), arguments.out)
+    recipe = find_recipe(arguments.recipe)
+    # Before anything is made, so that a recipe without committed results is refused at once.
+    committed = committed_results(recipe, read_recipe(recipe).weights) if arguments.check else None
+    results = run_evaluation(recipe, arguments.out)
     print(results_table(results))
-    return 0
+    if committed is None:
+        return 0
+    found = compare(results, committed)
+    print(found)
+    return 0 if found.holds else 1

@@ -2,24 +2,60 @@
 
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
+from audio_agent_zoo.evaluation.caption_table import CaptionTableEvaluation
+from audio_agent_zoo.evaluation.feature_table import FeatureTableEvaluation
 from audio_agent_zoo.evaluation.results import results_table
+from audio_agent_zoo.evaluation.sanity import SanityEvaluation
 from audio_agent_zoo.evaluation.text_to_audio import TextToAudioEvaluation
+from audio_agent_zoo.evaluation.video_table import VideoTableEvaluation
 from audio_agent_zoo.evaluation.video_to_audio import VideoToAudioEvaluation
 
-__all__ = ["EVALUATIONS", "TextToAudioEvaluation", "VideoToAudioEvaluation", "evaluate", "read_recipe", "results_table"]
+__all__ = [
+    "EVALUATIONS",
+    "CaptionTableEvaluation",
+    "Evaluation",
+    "FeatureTableEvaluation",
+    "SanityEvaluation",
+    "TextToAudioEvaluation",
+    "VideoTableEvaluation",
+    "VideoToAudioEvaluation",
+    "evaluate",
+    "read_recipe",
+    "results_table",
+]
 
-EVALUATIONS: dict[str, type[TextToAudioEvaluation] | type[VideoToAudioEvaluation]] = {
+
+class Evaluation(Protocol):
+    """Settings that know how to be measured."""
+
+    @property
+    def weights(self) -> str:
+        """What is measured."""
+
+    @property
+    def output(self) -> str:
+        """Folder of the results."""
+
+    def run(self, recipe: Path, output: Path | None = None) -> dict[str, Any]:
+        """Measure and write the results."""
+
+
+EVALUATIONS: dict[str, type[Any]] = {
     "text_to_audio": TextToAudioEvaluation,
     "video_to_audio": VideoToAudioEvaluation,
+    "feature_table": FeatureTableEvaluation,
+    "caption_table": CaptionTableEvaluation,
+    "video_table": VideoTableEvaluation,
+    "sanity": SanityEvaluation,
 }
 """Value of a recipe's `task` -> what is measured."""
 
 
-def read_recipe(path: Path) -> TextToAudioEvaluation | VideoToAudioEvaluation:
+def read_recipe(path: Path) -> Evaluation:
     """Read an evaluation recipe.
 
     Raises:
@@ -32,7 +68,8 @@ def read_recipe(path: Path) -> TextToAudioEvaluation | VideoToAudioEvaluation:
     known = {field.name for field in fields(kind)}
     if unknown := set(values) - known:
         raise ValueError(f"{path} holds unknown keys {sorted(unknown)}; known are {sorted(known)}.")
-    return kind(**values)
+    read: Evaluation = kind(**values)
+    return read
 
 
 def evaluate(recipe: Path, output: Path | None = None) -> dict[str, Any]:

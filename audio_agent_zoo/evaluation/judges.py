@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from audio_agent_zoo.hub import resolve
-from audio_agent_zoo.metrics.classifier_networks import passt
+from audio_agent_zoo.metrics.classifier_networks import melception, passt
 from audio_agent_zoo.metrics.feature_networks import CLAP, clap, panns_cnn14, vggish
 from audio_agent_zoo.metrics.features import FeatureNetwork, on_device
-from audio_agent_zoo.metrics.public_weights import file_hash
+from audio_agent_zoo.metrics.public_weights import MELCEPTION_STATISTICS, file_hash
 from audio_agent_zoo.models.foley_classifier import FoleyClassifier
 from audio_agent_zoo.rates import SAMPLE_RATE, n_samples
 
@@ -78,12 +78,23 @@ def _passt(weights: Path | None, device: str) -> Judge:
     return Judge("passt", passt(weights, "embedding", device=device), passt(weights, "logits", device=device))
 
 
+def _melception(weights: Path | None, device: str) -> Judge:
+    # The statistics that its inputs are normalised by are published as a file of their own.
+    statistics = None if weights is None else weights.with_name(MELCEPTION_STATISTICS.filename)
+    return Judge(
+        "melception",
+        melception(weights, statistics, "embedding", device=device),
+        melception(weights, statistics, "logits", device=device),
+    )
+
+
 _LOADERS: dict[str, Callable[[Path | None, str], Judge]] = {
     "mini": _mini,
     "vggish": _vggish,
     "panns": _panns,
     "clap": _clap,
     "passt": _passt,
+    "melception": _melception,
 }
 
 JUDGES = tuple(_LOADERS)
@@ -95,7 +106,8 @@ def load_judge(name: str, weights: Path | None = None, device: str = "cpu") -> J
 
     Args:
         name: One of `JUDGES`.
-        weights: Its published file, or folder for clap; of mini a published folder, the bundled one when None.
+        weights: Its published file, of melception with its statistics beside it, or folder for clap; of mini a
+            published folder, the bundled one when None.
         device: Where it runs.
 
     Raises:

@@ -18,6 +18,7 @@ from audio_agent_zoo.evaluation.report_clips import (
 )
 from audio_agent_zoo.evaluation.report_style import SCRIPT, STYLE
 from audio_agent_zoo.evaluation.results import shown
+from audio_agent_zoo.evaluation.tables import table_html
 from audio_agent_zoo.media import atomic_path
 from audio_agent_zoo.rates import SAMPLE_RATE
 
@@ -81,6 +82,7 @@ def report_page(
     """The page as text; `folder` is where it will lie, for links. See `write_report`."""
     sections = [
         _opening(title, results),
+        *(table_html(table, results["figures"]) for table in results.get("tables", [])),
         _figures(results),
         _pictures(pictures),
         _clips(clips, folder, most_embedded, order),

@@ -41,6 +41,7 @@ td.bars > div { display: flex; align-items: center; gap: 1rem; }
 .bar .span { stroke: var(--accent); stroke-width: 4; stroke-linecap: round; opacity: .42; }
 .bar .at { stroke: var(--accent); stroke-width: 3; }
 tr.reference .bar .span { stroke: var(--soft); } tr.reference .bar .at { stroke: var(--soft); }
+table.systems td .range { display: block; font-weight: 400; } table.systems thead th:last-child { text-align: left; }
 .range { font-size: .8125rem; color: var(--soft); white-space: nowrap; }
 .clip { padding: 1rem; margin: 0 0 1rem; }
 .clip header { display: flex; flex-wrap: wrap; align-items: baseline; gap: .3rem 1rem; margin-bottom: .75rem; }

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio_agent_zoo.evaluation.intervals import DRAWS, bounds, draw_rows
+from audio_agent_zoo.evaluation.tables import Table, table_markdown
 from audio_agent_zoo.media import atomic_path
 
 _PACKAGES = (
@@ -86,8 +87,9 @@ def write_results(
     protocols: Mapping[str, Mapping[str, Any]] | None = None,
     networks: Mapping[str, Mapping[str, Any]] | None = None,
     seeds: Mapping[str, int] | None = None,
+    tables: Sequence[Table] = (),
 ) -> dict[str, Any]:
-    """Write `results.json` and `results.md`: settings, seeds, protocols, package versions, figures.
+    """Write `results.json` and `results.md`: settings, seeds, protocols, package versions, figures, tables of them.
 
     Figures that came out as no number, such as a share of nothing, are named under `undefined` and left out.
 
@@ -100,6 +102,7 @@ def write_results(
         protocols: Key -> how it was measured: a `text`, and settings as plain values.
         networks: Feature network -> its revision or hash, and what else decides over its values.
         seeds: What was drawn -> its seed.
+        tables: How a paper would lay the figures out.
 
     Raises:
         ValueError: If a figure names a protocol that is not among them.
@@ -117,6 +120,7 @@ def write_results(
         "protocols": {name: dict(details) for name, details in told.items()},
         "versions": {name: version(name) for name in _PACKAGES},
         "figures": [asdict(figure) for figure in figures if isfinite(figure.value)],
+        "tables": [table.to_dict() for table in tables],
         "undefined": [figure.name for figure in figures if not isfinite(figure.value)],
     }
     text = json.dumps(results, indent=2, allow_nan=False)
@@ -137,7 +141,8 @@ def shown(figure: Mapping[str, Any]) -> tuple[str, str]:
 
 def results_markdown(results: Mapping[str, Any]) -> str:
     """The figures of `results.json` as a Markdown table for a card, and how they were measured."""
-    lines = ["| Figure | Value | 95 % interval | Clips |", "| --- | --- | --- | --- |"]
+    lines = [table_markdown(table, results["figures"]) for table in results.get("tables", [])]
+    lines += ["| Figure | Value | 95 % interval | Clips |", "| --- | --- | --- | --- |"]
     for figure in results["figures"]:
         value, interval = shown(figure)
         name = figure["name"].replace("|", "\\|")

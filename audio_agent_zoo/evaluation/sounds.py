@@ -82,6 +82,11 @@ class SoundStore:
         place.mkdir(parents=True, exist_ok=True)
         return place
 
+    def files(self, name: str, settings: Mapping[str, Any], n: int) -> list[Path]:
+        """Where the sounds of a system lie, or will."""
+        place = self._place(name, settings)
+        return [place / f"{i:05d}.wav" for i in range(n)]
+
     def sounds(
         self,
         name: str,
@@ -105,8 +110,7 @@ class SoundStore:
         Raises:
             MediaError: If the folder can't be written.
         """
-        place = self._place(name, settings)
-        files = [place / f"{i:05d}.wav" for i in range(n)]
+        files = self.files(name, settings, n)
         open_batches = [batch for batch in even_batches(n, most) if not _there(files, batch)]
         with tqdm(desc=name, unit="clip", total=n, initial=n - sum(map(len, open_batches))) as bar:
             while open_batches:
