@@ -312,6 +312,7 @@ class SemanticTokenLM(nn.Module):
         size = self.vocabulary.base_size
         config = replace(self.lora_config, trainable_token_indices=list(range(size, size + self.vocabulary.n_new)))
         config.inference_mode = True
+        config.target_modules = sorted(LINEAR_LAYERS)  # a set would be written in another order each time
         config.base_model_name_or_path = base_name
         config.save_pretrained(str(folder))
         self.vocabulary.save_pretrained(folder)
