@@ -27,6 +27,9 @@ from audio_agent_zoo.rates import SEMANTIC_TOKEN_RATE
 Positions = Literal["sinusoidal", "relative", "none"]
 """How centroids tell their time: added to them, as a bias by distance in time, or not at all."""
 
+SD15_LAYERS = (320, 320, 640, 640, 1280, 1280) + (1280,) * 3 + (640,) * 3 + (320,) * 3 + (1280,)
+"""Widths of the text attentions of Stable Diffusion 1.5: down, up, middle, as `unet.attn_processors` lists them."""
+
 _PROJECTION_KEYS = {"ff.net.0.proj": "proj.0", "ff.net.2": "proj.2", "norm": "proj.3"}
 """Our names of the projection -> the IP-Adapter file's."""
 
@@ -58,7 +61,7 @@ class VisualAdapter(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers
         self,
         centroid_dim: int = 768,
         cross_attention_dim: int = 768,
-        layer_dims: Sequence[int] = (320,) * 4 + (640,) * 4 + (1280,) * 8,
+        layer_dims: Sequence[int] = SD15_LAYERS,
         positions: Positions = "sinusoidal",
         centroid_rms: float = 1.0,
     ) -> None:
