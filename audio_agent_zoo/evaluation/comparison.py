@@ -287,9 +287,7 @@ class FolderScore:
                 "sound, and punishes another good one."
             ),
             "sample_rate": SAMPLE_RATE,
-            "n_fft": metric.n_fft,
-            "hop_length": metric.hop_length,
-            "floor_db": metric.floor_db,
+            **metric.protocol,
         }
         return [self._mean(key, np.array(values), key, "dB", "lower")]
 

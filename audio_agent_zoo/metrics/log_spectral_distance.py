@@ -27,6 +27,12 @@ class LogSpectralDistance(Metric):
         ValueError: If the window, the hop or the floor makes no sense.
 
     Source: Gray and Markel, "Distance measures for speech processing" (1976), the L2 norm; the floor is ours.
+
+    Examples:
+        >>> metric, noise = LogSpectralDistance(), torch.randn(1, 8000, generator=torch.Generator().manual_seed(0))
+        >>> metric.update(0.1 * noise, noise)
+        >>> print(metric.protocol["metric"], f"{metric.compute():.1f}")
+        log_spectral_distance 20.0
     """
 
     is_differentiable = False
@@ -45,6 +51,12 @@ class LogSpectralDistance(Metric):
         self.n_fft, self.hop_length, self.floor_db = n_fft, hop_length, floor_db
         self.add_state("total", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
+
+    @property
+    def protocol(self) -> dict[str, str | int | float]:
+        """What decides over the value, for `results.json`."""
+        settings = {"n_fft": self.n_fft, "hop_length": self.hop_length, "floor_db": self.floor_db}
+        return {"metric": "log_spectral_distance", "unit": "dB", **settings}
 
     def update(self, predicted: Tensor, target: Tensor) -> None:
         """Add some clips.

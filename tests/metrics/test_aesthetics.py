@@ -1,6 +1,5 @@
 """Ratings of a tiny network of the published layout against a written forward pass, and the metric over them."""
 
-import doctest
 import json
 import re
 from pathlib import Path
@@ -13,7 +12,6 @@ from torch import Tensor
 from transformers import WavLMConfig, WavLMModel
 
 from audio_agent_zoo.errors import WeightsError
-from audio_agent_zoo.metrics import aesthetics
 from audio_agent_zoo.metrics.aesthetics import AudioboxAestheticsScore, audiobox_aesthetics
 from audio_agent_zoo.metrics.features import FeatureNetwork
 from audio_agent_zoo.models.audiobox_aesthetics import AXES
@@ -219,9 +217,3 @@ def test_what_is_no_such_network_is_refused(tiny: tuple[WavLMModel, Path], tmp_p
         (tmp_path / "config.json").write_text(json.dumps(config))
         with pytest.raises(WeightsError, match=message):
             audiobox_aesthetics(tmp_path)
-
-
-def test_examples() -> None:
-    result = doctest.testmod(aesthetics)
-    assert result.attempted
-    assert not result.failed

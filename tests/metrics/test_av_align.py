@@ -1,6 +1,5 @@
 """AV-Align against counting by hand, optical flow against motion that is known, and both where nothing happens."""
 
-import doctest
 import itertools
 import json
 from pathlib import Path
@@ -10,7 +9,6 @@ import pytest
 from scipy.ndimage import gaussian_filter, shift
 
 from audio_agent_zoo.media import write_video
-from audio_agent_zoo.metrics import av_align, motion
 from audio_agent_zoo.metrics.av_align import AV_ALIGN, AVAlign, align_clip, alignment, audio_peaks_s
 from audio_agent_zoo.metrics.motion import MotionCurve, motion_of_frames, motion_of_video, optical_flow
 
@@ -225,10 +223,3 @@ def test_what_cannot_be_compared_is_refused_and_counted_nowhere() -> None:
     with pytest.raises(ValueError, match="no numbers"):
         metric.update([np.zeros(RATE), np.array([np.nan])], [curve, curve], RATE)
     assert int(metric.clips) == 0
-
-
-def test_examples() -> None:
-    assert not doctest.testmod(motion).failed
-    result = doctest.testmod(av_align)
-    assert result.attempted
-    assert not result.failed

@@ -1,12 +1,9 @@
 """Offsets of sounds that are known to be late or early, against a written correlation, and of silence."""
 
-import doctest
-
 import numpy as np
 import pytest
 import torch
 
-from audio_agent_zoo.metrics import desync
 from audio_agent_zoo.metrics.desync import (
     ONSET_ENVELOPE_OFFSET,
     Desync,
@@ -129,9 +126,3 @@ def test_the_offset_a_network_names() -> None:
         Desync().compute()
     with pytest.raises(ValueError, match="1 of 2 clips hold NaN"):
         whole.update(torch.tensor([[float("nan")] * 21, [0.0] * 21]))
-
-
-def test_examples() -> None:
-    result = doctest.testmod(desync)
-    assert result.attempted
-    assert not result.failed

@@ -1,6 +1,5 @@
 """Divergences of class probabilities against sums written out, and torch's own; shards; logits out of range."""
 
-import doctest
 import math
 from dataclasses import replace
 
@@ -8,7 +7,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from audio_agent_zoo.metrics import kl_divergence as module
 from audio_agent_zoo.metrics.features import FeatureNetwork
 from audio_agent_zoo.metrics.kl_divergence import (
     MELCEPTION,
@@ -139,9 +137,3 @@ def test_a_classifier_is_asked_and_named() -> None:
     assert score.protocol["features"] == "bands"
     with pytest.raises(ValueError, match="give 4 as bands"):
         InceptionScore(5, network)
-
-
-def test_examples() -> None:
-    result = doctest.testmod(module)
-    assert result.attempted
-    assert not result.failed

@@ -1,6 +1,5 @@
 """Onset figures against the written protocol, on click trains whose onsets are known, and at every edge."""
 
-import doctest
 from dataclasses import replace
 
 import numpy as np
@@ -293,9 +292,3 @@ def test_what_is_refused_is_counted_nowhere() -> None:
 def test_onsets_are_checked(times: list[float], confidences: list[float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Onsets(np.array(times), np.array(confidences))
-
-
-def test_the_example_in_the_docstring_holds() -> None:
-    result = doctest.testmod(onsets)
-    assert result.attempted >= 3
-    assert result.failed == 0

@@ -1,13 +1,11 @@
 """Cosine scores against the written formula, in shards, and for embeddings without a direction."""
 
-import doctest
 import math
 
 import pytest
 import torch
 from torch import Tensor
 
-from audio_agent_zoo.metrics import similarity
 from audio_agent_zoo.metrics.features import FeatureNetwork
 from audio_agent_zoo.metrics.similarity import (
     CLAP_SCORE,
@@ -93,9 +91,3 @@ def test_what_cannot_be_compared_is_refused_and_counted_nowhere() -> None:
     with pytest.raises(ValueError, match="1 of 1 clips hold NaN"):
         metric.update(torch.tensor([[float("nan"), 1.0]]), torch.ones(1, 2))
     assert int(metric.clips) == 0
-
-
-def test_examples() -> None:
-    result = doctest.testmod(similarity)
-    assert result.attempted
-    assert not result.failed
