@@ -5,7 +5,11 @@ import pytest
 import torch
 
 from audio_agent_zoo.pipelines.text_to_audio import TextToAudioPipeline
+from audio_agent_zoo.pipelines.video_to_audio import VideoToAudioPipeline
 from audio_agent_zoo.pipelines.windows import cut_into_windows, overlap_columns
+from audio_agent_zoo.rates import FRAME_RATE
+
+DURATION_S = 27.0
 
 pytestmark = pytest.mark.slow
 
@@ -19,21 +23,35 @@ def levels_db(audio: np.ndarray, width_s: float = 0.32) -> np.ndarray:
     return 10 * np.log10(np.square(parts).mean(1) + 1e-12)
 
 
-@pytest.mark.parametrize("prompt", ["rain falling", "a stream flowing", "wind"])
-def test_the_level_at_a_seam_is_that_of_anywhere(prompt: str) -> None:
-    pipeline = TextToAudioPipeline.from_pretrained("foley-mini")
-    duration_s, native = 27.0, pipeline.parts.generation.native_columns
+def assert_even(audio: np.ndarray, pipeline: TextToAudioPipeline, name: str) -> None:
+    """The level steps no further where windows meet than elsewhere."""
+    native = pipeline.parts.generation.native_columns
     windows = cut_into_windows(
-        0, 2700, 0, multiple=pipeline.parts.width_multiple, min_columns=128, native_columns=native
+        0, int(DURATION_S * 100), 0, multiple=pipeline.parts.width_multiple, min_columns=128, native_columns=native
     )
     assert len(windows) == 3
-    with torch.inference_mode():
-        audio = pipeline(prompt, duration_s, seed=4).audios[0]
     levels = levels_db(audio)
     overlap_s = overlap_columns(native) / 100
     seams = [int((window.start / 100 + overlap_s / 2) / 0.32) for window in windows[1:]]
     steps = np.abs(np.diff(levels))
     inside = np.concatenate([steps[max(0, seam - 1) : seam + 2] for seam in seams])
     rest = np.delete(steps, [i for seam in seams for i in range(max(0, seam - 1), seam + 2)])
-    print(f"\n{prompt}: largest level step at a seam {inside.max():.1f} dB, elsewhere {rest.max():.1f} dB")
+    print(f"\n{name}: largest level step at a seam {inside.max():.1f} dB, elsewhere {rest.max():.1f} dB")
     assert inside.max() <= rest.max() + 1.0
+
+
+@pytest.mark.parametrize("prompt", ["rain falling", "a stream flowing", "wind"])
+def test_the_level_at_a_seam_is_that_of_anywhere(prompt: str) -> None:
+    pipeline = TextToAudioPipeline.from_pretrained("foley-mini")
+    with torch.inference_mode():
+        audio = pipeline(prompt, DURATION_S, seed=4).audios[0]
+    assert_even(audio, pipeline, prompt)
+
+
+def test_a_long_video_has_no_seams_either() -> None:
+    pipeline = VideoToAudioPipeline.from_pretrained("foley-mini")
+    frames = np.full((round(DURATION_S * FRAME_RATE), 64, 64, 3), 110, np.uint8)  # what sounds is steady
+    made = pipeline(frames, "rain falling", seed=4)
+    assert len(made.audios[0]) == round(len(frames) / FRAME_RATE * RATE)
+    assert len(made.tokens[0]) > 2 * pipeline.parts.video.window_tokens
+    assert_even(made.audios[0], pipeline.base, "video of rain falling")
