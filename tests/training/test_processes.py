@@ -12,18 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-from audio_agent_zoo.data.clip_encoders import PrepareSettings
 from audio_agent_zoo.data.foley_features import FeatureBatches, FoleyFeatures
-from audio_agent_zoo.data.prepare import prepare
-from audio_agent_zoo.data.sources.synthesis import FoleyWorldVideos
-from tests import tiny_video
+from tests.training.recipes import checkpoint, small_recipe
 
 ROOT = Path(__file__).parents[2]
-STEPS, TOTAL_BATCH, WINDOW_S = 4, 4, 0.64
+STEPS, TOTAL_BATCH = 4, 4
 TOLERANCE = 1e-4
 """Relative difference of losses: sums of float32 in another order, carried on by the optimizer."""
 
@@ -35,22 +31,6 @@ STAGES = ("semantic_tokens", "visual_adapter")
 TRAINED = {"semantic_tokens": "semantic_token_lm", "visual_adapter": "visual_adapter"}
 
 
-@pytest.fixture(scope="module")
-def frozen(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tiny_video.write_video_published(tmp_path_factory.mktemp("frozen"))
-    tiny_video.hubert().save_pretrained(folder / "hubert")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def features(frozen: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("features")
-    settings = PrepareSettings(str(frozen), window_s=WINDOW_S)
-    for split in ("train", "validation"):
-        prepare(FoleyWorldVideos(split, 8, WINDOW_S), folder / split, settings)  # type: ignore[arg-type]
-    return folder
-
-
 class Run:
     """One training from the command line, and what it left."""
 
@@ -58,32 +38,19 @@ class Run:
         self.stage, self.folder, self.frozen, self.features = stage, folder, frozen, features
         self.seconds = 0.0
 
+    @property
+    def run(self) -> Path:
+        """Where its checkpoints are."""
+        return self.folder / "run"
+
     def _recipe(self, batch_size: int, trainer: dict[str, Any]) -> Path:
-        config = yaml.safe_load((ROOT / "recipes" / "custom" / f"{self.stage}.yaml").read_text(encoding="utf-8"))
-        model = config["model"]["init_args"]
-        model |= {key: str(self.frozen) for key in ("base", "hub_folder", "start") if model.get(key) is not None}
-        if self.stage == "semantic_tokens":
-            model |= {"change_weight": 1.0, "window_tokens": 24}  # unequal weights have another mean on each process
-        config["data"]["init_args"] |= {"path": str(self.features), "batch_size": batch_size, "n_validation_batches": 1}
-        config["trainer"] |= {
-            "max_steps": STEPS,
-            "val_check_interval": STEPS,
-            "accelerator": "cpu",
-            "precision": "32-true",
-            "log_every_n_steps": 1,
-            "enable_progress_bar": False,
-            "default_root_dir": str(self.folder),
-            **trainer,
-        }
-        for callback in config["trainer"]["callbacks"]:
-            if "dirpath" in callback["init_args"]:
-                callback["init_args"]["dirpath"] = str(self.folder)
-            if callback["class_path"] == "PublishParts":
-                callback["init_args"]["folder"] = str(self.folder / "hub")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / "recipe.yaml"
-        path.write_text(yaml.safe_dump(config), encoding="utf-8")
-        return path
+        # Unequal weights have another mean on each process.
+        model = {"change_weight": 1.0, "window_tokens": 24} if self.stage == "semantic_tokens" else {}
+        settings = {"max_steps": STEPS, "val_check_interval": STEPS, **trainer}
+        data = {"batch_size": batch_size}
+        return small_recipe(
+            f"custom/{self.stage}", self.run, self.frozen, self.features, model=model, data=data, **settings
+        )
 
     def go(self, batch_size: int, *nodes: dict[str, str], arguments: tuple[str, ...] = (), **trainer: Any) -> "Run":
         """Run the command once, or once per node with its environment."""
@@ -111,13 +78,12 @@ class Run:
         return self
 
     def curve(self, name: str = "train/loss") -> NDArray[np.float64]:
-        (path,) = self.folder.glob("lightning_logs/version_0/metrics.csv")
+        (path,) = self.run.glob("lightning_logs/version_0/metrics.csv")
         with path.open(encoding="utf-8") as file:
             return np.array([float(row[name]) for row in csv.DictReader(file) if row.get(name)])
 
     def checkpoint(self) -> dict[str, Any]:
-        loaded: dict[str, Any] = torch.load(self.folder / "last.ckpt", weights_only=True)
-        return loaded
+        return checkpoint(self.run)
 
     def published(self) -> dict[str, torch.Tensor]:
         (path,) = (self.folder / "hub" / TRAINED[self.stage]).glob("*.safetensors")
@@ -196,7 +162,7 @@ def test_sharded(stage: str, alone: dict[str, Run], frozen: Path, features: Path
     assert_equal_runs(one, two)
     # One process goes on from it.
     more = Run(stage, tmp_path / "more", frozen, features)
-    more.go(TOTAL_BATCH, max_steps=STEPS + 2, arguments=("--ckpt_path", str(two.folder / "last.ckpt")))
+    more.go(TOTAL_BATCH, max_steps=STEPS + 2, arguments=("--ckpt_path", str(two.run / "last.ckpt")))
     assert more.checkpoint()["global_step"] == STEPS + 2
 
 
