@@ -262,4 +262,5 @@ def with_noise(audio: Audio, level_db: float, seed: int) -> Audio:
     """A sound with white noise of so many dB of its own power."""
     power = float(np.mean(np.square(audio, dtype=np.float64)))
     noise = np.random.default_rng([seed, 5]).standard_normal(len(audio)) * np.sqrt(power * 10 ** (level_db / 10))
-    return audio + noise.astype(np.float32)
+    noisy: Audio = audio + noise.astype(np.float32)
+    return noisy

@@ -1,7 +1,8 @@
 """Quality and synchronisation of video-to-audio systems: the paper's Tables 3 to 6 and its Figure 6."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,9 +124,17 @@ class VideoTableEvaluator:
 
     def figures(self) -> list[Figure]:
         """Every measure of every system that is there."""
-        found = list[Figure]()
+        found, systems = list[Figure](), self.systems
+        makers: dict[str, Callable[[], list[Path] | None]] = {
+            "truth": systems.truth,
+            "another_clip": systems.another_clip,
+            "noise": systems.noise,
+            "text_only": systems.text_only,
+            "full": systems.full,
+            **{name: partial(systems.variant, name) for name in self.settings.variants},
+        }
         for name in (*self.settings.references, "full", *self.settings.variants):
-            files = self.systems.variant(name) if name in self.settings.variants else getattr(self.systems, name)()
+            files = makers[name]()
             if files is None:
                 continue
             self.files[name] = files
