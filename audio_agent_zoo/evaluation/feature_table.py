@@ -62,7 +62,7 @@ _PROTOCOLS = {
         "that is its alone."
     ),
     "long": (
-        "Share of the four events of a 20 s prompt that the judge names in the stretch that the agent's plan gives them, "
+        "Share of the four events of a 20 s prompt that the judge names in the stretch the agent's plan gives them, "
         "a quarter each where it has not four steps; of every system the same stretches."
     ),
 }
