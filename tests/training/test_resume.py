@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -166,7 +167,7 @@ def _train(arguments: list[str], log: str) -> None:
         sys.exit(STOPPED)
 
 
-def interrupt_until_done(arguments: list[str], folder: Path, n_kills: int, took_s: float) -> list[int]:
+def interrupt_until_done(arguments: list[str], folder: Path, n_kills: int, longest_s: float) -> list[int]:
     """Kill or stop so many runs, each at a moment of its own; returns the exit codes, the last one's unbroken."""
     context, chance, codes = multiprocessing.get_context("forkserver"), random.Random(n_kills), list[int]()
     context.set_forkserver_preload(["audio_agent_zoo.training.fit"])
@@ -174,7 +175,7 @@ def interrupt_until_done(arguments: list[str], folder: Path, n_kills: int, took_
         run = context.Process(target=_train, args=(arguments, str(folder / "log.txt")))
         run.start()
         if i < n_kills:
-            time.sleep(chance.uniform(0.2, 1.0) * took_s)
+            time.sleep(chance.uniform(0.2, 1.0) * longest_s)
             os.kill(run.pid or 0, (signal.SIGKILL, signal.SIGTERM)[i % 2])
         run.join()
         codes.append(int(run.exitcode or 0))
@@ -186,14 +187,17 @@ def interrupt_until_done(arguments: list[str], folder: Path, n_kills: int, took_
 def test_killed_runs_end_where_an_unbroken_one_does(
     stage: str, n_kills: int, frozen: Path, features: Path, tmp_path: Path
 ) -> None:
-    steps = {"max_steps": 10 * n_kills, "val_check_interval": 4 * n_kills}
+    steps = {"max_steps": 6 * n_kills, "val_check_interval": 2 * n_kills}
     torch.set_num_threads(1)
-    started = time.perf_counter()
-    fit(command(stage, tmp_path / "whole", frozen, features, every=5, **steps))
-    took_s = time.perf_counter() - started
-    codes = interrupt_until_done(
-        command(stage, tmp_path / "killed", frozen, features, every=5, **steps), tmp_path, n_kills, took_s
-    )
+    times = [time.perf_counter()]
+    for name, n_steps in (("one", {**steps, "max_steps": 1}), ("whole", steps)):
+        fit(command(stage, tmp_path / name, frozen, features, every=2, **n_steps))
+        times.append(time.perf_counter())
+    start_s, took_s = np.diff(times)
+    # So long that the run is not over before the last kill, and most come while it trains.
+    longest_s = start_s + (took_s - start_s) * min(1.0, 3 / n_kills)
+    arguments = command(stage, tmp_path / "killed", frozen, features, every=2, **steps)
+    codes = interrupt_until_done(arguments, tmp_path, n_kills, longest_s)
     print(f"\n{stage}: {took_s:.1f} s unbroken; exit codes {codes}")
     assert codes[-1] == 0 and -signal.SIGKILL in codes, (tmp_path / "log.txt").read_text()[-3000:]
     assert_same_end(checkpoint(tmp_path / "killed" / "run"), checkpoint(tmp_path / "whole" / "run"))
