@@ -108,6 +108,36 @@ def test_a_rotated_video_stands_upright(tmp_path: Path, rotation: int) -> None:
     assert probe_video(tmp_path / "dub.mp4").rotation == rotation
 
 
+@pytest.mark.parametrize(
+    ("codec", "pixels", "height", "width"),
+    [
+        ("libx265", "yuv420p10le", 48, 64),  # ten bits
+        ("libx264", "yuv422p10le", 48, 64),
+        ("libx264", "yuv444p", 37, 51),  # odd sides
+        ("libx264", "yuv420p", 96, 36),  # portrait
+    ],
+)
+def test_pixels_of_any_kind_come_as_eight_bit_rgb(
+    tmp_path: Path, codec: str, pixels: str, height: int, width: int
+) -> None:
+    with av.open(str(tmp_path / "in.mkv"), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.height, stream.width, stream.pix_fmt = height, width, pixels
+        for value in (40, 120, 200):
+            picture = grey_frames([value] * 10, height, width)
+            for one in picture:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(one, format="rgb24")))
+        container.mux(stream.encode(None))
+    frames = all_frames(tmp_path / "in.mkv")
+    assert frames.shape[1:] == (height, width, 3) and frames.dtype == np.uint8
+    seen = frames.mean(axis=(1, 2, 3))
+    assert seen[2] == pytest.approx(40, abs=4) and seen[-2] == pytest.approx(200, abs=4)
+    info = probe_video(tmp_path / "in.mkv")
+    assert (info.height, info.width) == (height, width)
+    small = all_frames(tmp_path / "in.mkv", size=(24, 16))
+    assert small.shape[0] == frames.shape[0] and small.shape[1:] in ((16, 24, 3), (24, 16, 3))
+
+
 def test_one_frame_is_a_video(tmp_path: Path) -> None:
     write_video(tmp_path / "one.mp4", grey_frames([77]), 25)
     assert all_frames(tmp_path / "one.mp4").shape == (1, 48, 64, 3)

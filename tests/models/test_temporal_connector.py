@@ -97,3 +97,9 @@ def test_it_comes_back_from_a_folder(tmp_path: Path, temporal: bool) -> None:
 def test_an_even_kernel_is_refused() -> None:
     with pytest.raises(ValueError, match="kernel_size is 4; give an odd one"):
         connector(kernel_size=4)
+
+
+def test_its_size_at_the_papers_dimensions() -> None:
+    with torch.device("meta"):
+        n_parameters = sum(p.numel() for p in TemporalConnector().parameters())
+    assert n_parameters == 14_957_313  # two blocks of 1024, projection to 2304; model_cards/semantic-token-lm.md
