@@ -64,24 +64,14 @@ def prepare(arguments: argparse.Namespace) -> int:
 
 
 def fit(arguments: argparse.Namespace) -> int:
-    """Hand the rest of the line to LightningCLI, and say so where a run that is told to stop can go on."""
-    from lightning.pytorch.utilities.exceptions import SIGTERMException
-
-    from audio_agent_zoo.training.fit import fit as run_fit
-    from audio_agent_zoo.training.resume_checkpoint import STOPPED, is_first_process
+    """Hand the rest of the line to LightningCLI."""
+    from audio_agent_zoo.training.fit import fit_until_told
 
     rest = list(arguments.rest)
     for i, word in enumerate(rest[:-1]):
         if word in ("--config", "-c"):
             rest[i + 1] = str(find_recipe(Path(rest[i + 1])))
-    try:
-        run_fit(rest)
-    except SIGTERMException:
-        if not is_first_process():
-            return 0  # else the first one would take it for a crash
-        print("Stopped. The same command goes on from here.", file=sys.stderr)
-        return STOPPED
-    return 0
+    return fit_until_told(rest)
 
 
 def import_quantizer(arguments: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 # Bare class names in recipes resolve to what is imported here.
 from audio_agent_zoo.data import foley_captions, foley_features, foley_latents, foley_scenes, foley_world  # noqa: F401
@@ -30,7 +31,7 @@ from audio_agent_zoo.training.callbacks import callbacks_of
 from audio_agent_zoo.training.earlier_run import EarlierRun, run_folder, set_aside
 from audio_agent_zoo.training.memory import plan_of
 from audio_agent_zoo.training.overfitting import WarnOfOverfitting
-from audio_agent_zoo.training.resume_checkpoint import ResumeCheckpoint, is_first_process
+from audio_agent_zoo.training.resume_checkpoint import STOPPED, ResumeCheckpoint, is_first_process
 from audio_agent_zoo.training.tracking import Tracker, track
 
 
@@ -135,6 +136,20 @@ def fit(arguments: Sequence[str]) -> FitCLI:
         SIGTERMException: If it is told to stop; it can go on.
     """
     return _cli(["fit", *arguments], run=True)
+
+
+def fit_until_told(arguments: Sequence[str]) -> int:
+    """Run `fit`, and say how to go on where it was told to stop; returns an exit code.
+
+    Raises:
+        AudioAgentError: If the run folder holds another training.
+    """
+    try:
+        fit(arguments)
+    except SIGTERMException:
+        _say("Stopped. The same command goes on from here.")
+        return STOPPED if is_first_process() else 0  # the first one would take another code for a crash
+    return 0
 
 
 def instantiate(recipe: Path) -> FitCLI:
