@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from audio_agent_zoo.pipelines.video_to_audio import VideoToAudioPipeline
     from audio_agent_zoo.planner.openai_planner import OpenAIPlanner
     from audio_agent_zoo.planner.plan import Plan, Step
+    from audio_agent_zoo.planner.recorded_planner import RecordedPlanner
     from audio_agent_zoo.planner.rule_planner import RulePlanner
     from audio_agent_zoo.studio.session import Session
 
@@ -18,6 +19,7 @@ __all__ = [
     "AudioAgent",
     "OpenAIPlanner",
     "Plan",
+    "RecordedPlanner",
     "RulePlanner",
     "Session",
     "Step",
@@ -30,6 +32,7 @@ _HOMES = {
     "AudioAgent": "pipelines.audio_agent",
     "OpenAIPlanner": "planner.openai_planner",
     "Plan": "planner.plan",
+    "RecordedPlanner": "planner.recorded_planner",
     "RulePlanner": "planner.rule_planner",
     "Session": "studio.session",
     "Step": "planner.plan",

@@ -154,4 +154,7 @@ def serve(agent: AudioAgent, settings: PageSettings | None = None, *, block: boo
 
 
 if __name__ == "__main__":
-    serve(AudioAgent.from_pretrained(os.environ.get("AUDIO_AGENT_WEIGHTS", "foley-mini")))
+    serve(
+        AudioAgent.from_pretrained(os.environ.get("AUDIO_AGENT_WEIGHTS", "foley-mini")),
+        PageSettings(port=int(os.environ.get("GRADIO_SERVER_PORT", PageSettings.port))),
+    )

@@ -100,7 +100,7 @@ class Page:
         visitor.is_busy = True
         chat = [*chat, {"role": "user", "content": said}]
         try:
-            turn = act(advance)
+            act(advance)
         except Cancelled:
             answer = "Stopped. Finished sounds are kept, the timeline is as it was."
             return self.shown(visitor, [*chat, {"role": "assistant", "content": answer}], "stopped")
@@ -108,7 +108,7 @@ class Page:
             return self.shown(visitor, [*chat, {"role": "assistant", "content": str(error)}], "nothing was changed")
         finally:
             visitor.is_busy = False
-        return self.shown(visitor, [*chat, *_answer(turn)])
+        return self.shown(visitor, [*chat, *_answer(visitor.session)])
 
     def say(
         self, text: str, chat: list[Any], seconds: float, request: gr.Request, progress: gr.Progress
@@ -128,7 +128,7 @@ class Page:
         visitor = self._visitor(request)
         turn = visitor.session.redo() if forward else visitor.session.undo()
         said = {"role": "user", "content": turn.user}
-        return self.shown(visitor, [*chat, said, *_answer(turn)])
+        return self.shown(visitor, [*chat, said, *_answer(visitor.session)])
 
     def cost(self, rows: list[list[Any]], request: gr.Request) -> str:
         """What applying the table would make, before it is made."""
@@ -234,8 +234,9 @@ class Page:
         return str(paths[-1]), f"{len(paths) - 1} files"
 
 
-def _answer(turn: Turn) -> Iterator[dict[str, Any]]:
-    yield {"role": "assistant", "content": words(turn)}
+def _answer(session: Session) -> Iterator[dict[str, Any]]:
+    turn, before = session.turns[-1], session.turns[-2] if len(session.turns) > 1 else None
+    yield {"role": "assistant", "content": words(turn, before)}
     if turn.made_plan:
         yield {"role": "assistant", "content": gr.HTML(card(turn))}
 

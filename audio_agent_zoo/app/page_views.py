@@ -95,9 +95,9 @@ def _state(step: Step, turn: Turn) -> str:
     return "new" if step.id in turn.regenerated else "kept"
 
 
-def words(turn: Turn) -> str:
-    """What happened in a turn, in plain text."""
-    lines = [turn.reply, *turn.notes]
+def words(turn: Turn, before: Turn | None = None) -> str:
+    """What happened in a turn, in plain text; what the turn before noted already is not said again."""
+    lines = [turn.reply, *(note for note in turn.notes if before is None or note not in before.notes)]
     if turn.made_plan:
         made = f"made {', '.join(turn.regenerated)} in {turn.seconds:.1f} s" if turn.regenerated else "nothing made"
         lines.append(f"{made}, {len(turn.kept)} kept")

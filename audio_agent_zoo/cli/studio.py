@@ -70,6 +70,7 @@ def _lines(given: list[str]) -> Iterator[str]:
 
 def chat(arguments: argparse.Namespace) -> int:
     """Talk about a sound until it is right."""
+    from audio_agent_zoo.cli import PLANNER
     from audio_agent_zoo.studio.step_sounds import RenderSettings
 
     settings = RenderSettings(
@@ -91,7 +92,8 @@ def chat(arguments: argparse.Namespace) -> int:
                     raise
             except KeyboardInterrupt:
                 print("\nstopped; finished sounds are kept, the timeline is as it was.")
-    return 0
+        failed = bool(arguments.say) and bool(session.turns) and session.turns[-1].status == "failed"
+    return PLANNER if failed else 0
 
 
 def _answer(session: "Session", line: str, duration_s: float) -> None:

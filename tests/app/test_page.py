@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 import socket
 import time
@@ -233,7 +234,14 @@ def test_eight_visitors_share_nothing_but_the_agent(tmp_path: Path) -> None:
     visitors.close()
 
 
-def test_eight_visitors_at_once_over_the_wire(address: str) -> None:
+def _megabytes() -> float:
+    """Memory of this process, in which the page is served."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+@pytest.mark.parametrize("rounds", [1, pytest.param(6, marks=[pytest.mark.slow, pytest.mark.timeout(1500)])])
+def test_eight_visitors_at_once_over_the_wire(address: str, rounds: int) -> None:
     client = pytest.importorskip("gradio_client")
     wanted = [
         f"{animal} calls" for animal in ("a dog", "a cat", "a cow", "an owl", "a frog", "a duck", "a wolf", "a bee")
@@ -244,11 +252,16 @@ def test_eight_visitors_at_once_over_the_wire(address: str) -> None:
             shown = [visitor.predict(text, [], 1, api_name="/say") for text in (request, request + " twice")]
         return json.dumps(shown)
 
-    with ThreadPoolExecutor(8) as pool:
-        heard = list(pool.map(visit, wanted))
-    for request, page in zip(wanted, heard, strict=True):
-        assert request in page.lower()
-        assert not [other for other in wanted if other != request and other in page.lower()]
+    used = []
+    for _ in range(rounds):
+        with ThreadPoolExecutor(8) as pool:
+            heard = list(pool.map(visit, wanted))
+        for request, page in zip(wanted, heard, strict=True):
+            assert request in page.lower()
+            assert not [other for other in wanted if other != request and other in page.lower()]
+        used.append(round(_megabytes()))
+    print(f"\n{16 * rounds} requests of {8 * rounds} visitors, all answered; MiB after each round: {used}")
+    assert used[-1] - used[len(used) // 2] < 60, "memory goes on growing"
 
 
 def test_a_tab_cannot_choose_a_folder(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """What a turn makes again, what it leaves alone to the bit, and what is still there afterwards."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -186,6 +188,18 @@ def test_only_one_writes(agent: AudioAgent, session: Session) -> None:
     with pytest.raises(SessionError, match="is closed"):
         session.edit(plan(RAIN))
     agent.session(session.folder).close()
+
+
+def test_another_process_is_kept_out_until_this_one_is_done(session: Session) -> None:
+    session.edit(plan(RAIN))
+    opens = "from pathlib import Path; from audio_agent_zoo.studio.log import SessionLog; SessionLog(Path({!r}))"
+    code = opens.format(str(session.folder))
+    before = (session.folder / "session.jsonl").read_bytes()
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert other.returncode == 1 and "open elsewhere" in other.stderr
+    assert (session.folder / "session.jsonl").read_bytes() == before
+    session.close()
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_other_settings_need_another_session(agent: AudioAgent, session: Session) -> None:
