@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     chat.add_argument("--session", type=Path, default=Path("session"), metavar="FOLDER", help="where it is kept")
     chat.add_argument("--say", action="append", default=[], metavar="TEXT", help="say this and leave; repeatable")
     _add_length_and_planner(chat)
+    studio.add_recording(chat)
     _add_rendering(chat)
     chat.set_defaults(run=studio.chat)
 
