@@ -4,48 +4,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
-from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection, Gemma2Config, Gemma2ForCausalLM
+from diffusers import DDPMScheduler
+from transformers import Gemma2ForCausalLM
 
-from audio_agent_zoo.data.caption_tokenizer import train_gemma_tokenizer
-from audio_agent_zoo.models.audio_vocabulary import INSTRUCTION, AudioVocabulary
 from audio_agent_zoo.models.frame_encoder import FrameEncoder
 from audio_agent_zoo.models.semantic_token_lm import LoraSettings, SemanticTokenLM
 from audio_agent_zoo.models.temporal_connector import TemporalConnector
 from audio_agent_zoo.models.visual_adapter import VisualAdapter
 from audio_agent_zoo.pipelines.memory_plan import TrainingMemory
+from tests.public_dimensions import clip_vision, gemma_config, gemma_vocabulary, sd15_unet, sd15_vae
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
-
-GEMMA_WORDS = 256_000
-
-
-def gemma_config() -> Gemma2Config:
-    """Gemma-2-2B-it."""
-    return Gemma2Config(
-        vocab_size=GEMMA_WORDS,
-        hidden_size=2304,
-        intermediate_size=9216,
-        num_hidden_layers=26,
-        num_attention_heads=8,
-        num_key_value_heads=4,
-        head_dim=256,
-        query_pre_attn_scalar=256,
-        sliding_window=4096,
-    )
-
-
-def sd15_unet() -> UNet2DConditionModel:
-    """The UNet of Stable Diffusion 1.5, which Auffusion's has the shape of."""
-    return UNet2DConditionModel(
-        sample_size=64, cross_attention_dim=768, attention_head_dim=8, block_out_channels=(320, 640, 1280, 1280)
-    )
-
-
-def vocabulary() -> AudioVocabulary:
-    tokenizer = train_gemma_tokenizer([INSTRUCTION, "hammering on metal"] * 4, 600)
-    tokenizer.add_tokens([f"<unused_{i}>" for i in range(GEMMA_WORDS - len(tokenizer))])
-    return AudioVocabulary.extend(tokenizer, 500)
 
 
 def resident_bytes() -> int:
@@ -53,7 +22,7 @@ def resident_bytes() -> int:
 
 
 def test_a_step_of_stage_one() -> None:
-    words = vocabulary()
+    words = gemma_vocabulary()
     before = resident_bytes()
     with torch.device("meta"):
         shell = SemanticTokenLM(Gemma2ForCausalLM(gemma_config()).to(torch.bfloat16), words, LoraSettings())
@@ -101,26 +70,11 @@ def test_a_step_of_stage_two() -> None:
 
 
 def test_frames_and_latents_have_the_public_shapes() -> None:
-    clip = CLIPVisionModelWithProjection(
-        CLIPVisionConfig(
-            hidden_size=1024,
-            intermediate_size=4096,
-            num_hidden_layers=24,
-            num_attention_heads=16,
-            image_size=224,
-            patch_size=14,
-            projection_dim=768,
-        )
-    )
-    encoder = FrameEncoder(clip)
+    encoder = FrameEncoder(clip_vision())
     frames = torch.randint(0, 255, (2, 240, 320, 3), dtype=torch.uint8)
-    assert encoder.encode(frames).shape == (2, 1024)
-    assert TemporalConnector()(encoder.encode(frames)[None], 5).shape == (1, 2, 2304)
+    with torch.inference_mode():
+        vectors = encoder.encode(frames)
+        assert vectors.shape == (2, 1024)
+        assert TemporalConnector()(vectors[None], 5).shape == (1, 2, 2304)
     with torch.device("meta"):
-        vae = AutoencoderKL(
-            block_out_channels=(128, 256, 512, 512),
-            layers_per_block=2,
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-        )
-        assert vae.encode(torch.zeros(1, 3, 256, 1024)).latent_dist.mode().shape == (1, 4, 32, 128)
+        assert sd15_vae().encode(torch.zeros(1, 3, 256, 1024)).latent_dist.mode().shape == (1, 4, 32, 128)

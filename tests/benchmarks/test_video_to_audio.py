@@ -12,15 +12,12 @@ import pytest
 import torch
 from transformers import Gemma2Config, Gemma2ForCausalLM, LogitsProcessor, LogitsProcessorList
 
-from audio_agent_zoo.data.caption_tokenizer import train_gemma_tokenizer
 from audio_agent_zoo.media import iter_frames, write_video
-from audio_agent_zoo.models.audio_vocabulary import INSTRUCTION, AudioVocabulary
 from audio_agent_zoo.models.semantic_token_lm import LoraSettings, SemanticTokenLM
 from audio_agent_zoo.pipelines.video_to_audio import VideoToAudioPipeline
+from tests.public_dimensions import gemma_config, gemma_vocabulary
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(900)]
-
-GEMMA_WORDS = 256_000
 
 
 def best_of(repeats: int, work: Callable[[], object]) -> float:
@@ -36,9 +33,7 @@ def best_of(repeats: int, work: Callable[[], object]) -> float:
 
 def small_lm(n_audio: int = 500, lora: bool = True) -> SemanticTokenLM:
     """A small Gemma 2 with the public model's number of words."""
-    tokenizer = train_gemma_tokenizer([INSTRUCTION, "a hammer strikes metal"] * 4, 600)
-    tokenizer.add_tokens([f"<unused_{i}>" for i in range(GEMMA_WORDS - len(tokenizer))])
-    vocabulary = AudioVocabulary.extend(tokenizer, n_audio)
+    vocabulary = gemma_vocabulary(n_audio)
     config = Gemma2Config(
         vocab_size=vocabulary.base_size,
         hidden_size=256,
@@ -110,21 +105,10 @@ def test_decoding_against_stock_generation(batch: int) -> None:
 
 
 def test_decoding_at_the_real_dimensions_against_what_the_bytes_allow() -> None:
-    words = small_lm(lora=False).vocabulary
+    words = gemma_vocabulary()
     torch.set_default_dtype(torch.bfloat16)
     try:
-        base = Gemma2ForCausalLM(
-            Gemma2Config(
-                vocab_size=words.base_size,
-                hidden_size=2304,
-                intermediate_size=9216,
-                num_hidden_layers=26,
-                num_attention_heads=8,
-                num_key_value_heads=4,
-                head_dim=256,
-                query_pre_attn_scalar=256,
-            )
-        )
+        base = Gemma2ForCausalLM(gemma_config())
     finally:
         torch.set_default_dtype(torch.float32)
     layers = sum(p.numel() for p in base.model.layers.parameters())

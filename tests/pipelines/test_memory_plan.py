@@ -9,22 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, ModelMixin, UNet2DConditionModel
+from diffusers import ModelMixin
 from peft import get_peft_model_state_dict
 from torch import Tensor, nn
-from transformers import (
-    CLIPTextConfig,
-    CLIPTextModel,
-    CLIPVisionConfig,
-    CLIPVisionModelWithProjection,
-    Gemma2Config,
-    Gemma2ForCausalLM,
-    PreTrainedModel,
-)
+from transformers import CLIPTextConfig, CLIPTextModel, Gemma2ForCausalLM, PreTrainedModel
 
-from audio_agent_zoo.data.caption_tokenizer import train_gemma_tokenizer
 from audio_agent_zoo.errors import WeightsError
-from audio_agent_zoo.models.audio_vocabulary import INSTRUCTION, AudioVocabulary
 from audio_agent_zoo.models.hifigan import HifiGanConfig, HifiGanGenerator
 from audio_agent_zoo.models.mel import MelConfig
 from audio_agent_zoo.models.semantic_quantizer import SemanticQuantizer
@@ -36,6 +26,7 @@ from audio_agent_zoo.pipelines.memory_plan import file_parameters, memory_plan
 from audio_agent_zoo.pipelines.video_to_audio import VideoToAudioPipeline
 from audio_agent_zoo.published import CONFIG_NAME, Part, PublishedConfig, VideoGeneration
 from tests import tiny
+from tests.public_dimensions import clip_vision, gemma_config, gemma_vocabulary, sd15_unet, sd15_vae
 from tests.tiny_video import write_video_published
 
 
@@ -88,54 +79,14 @@ def write_hollow(path: Path, state: Mapping[str, Tensor], dtype: torch.dtype) ->
         file.truncate(8 + len(text) + offset)
 
 
-def gemma_vocabulary(folder: Path) -> AudioVocabulary:
-    """A tokenizer with as many words as Gemma's, most of them never used."""
-    tokenizer = train_gemma_tokenizer([INSTRUCTION, "hammering on metal"] * 4, 600)
-    tokenizer.save_pretrained(folder)
-    values = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
-    words = values["model"]["vocab"]
-    words |= {f"unused_{i}": i for i in range(len(tokenizer), 256_000)}
-    tiny.write_json(folder / "tokenizer.json", values)
-    return AudioVocabulary.from_pretrained(folder, 500)
-
-
 def write_real_dimensions(folder: Path) -> None:
     """A published folder of Gemma-2-2B, CLIP ViT-L/14, the SD-1.5 UNet and Auffusion's other parts, without values."""
-    vocabulary = gemma_vocabulary(folder / "language_model")
+    vocabulary = gemma_vocabulary()
     bf16, f32 = torch.bfloat16, torch.float32
     with torch.device("meta"):
-        gemma = Gemma2ForCausalLM(
-            Gemma2Config(
-                hidden_size=2304,
-                intermediate_size=9216,
-                num_hidden_layers=26,
-                num_attention_heads=8,
-                num_key_value_heads=4,
-                head_dim=256,
-                query_pre_attn_scalar=256,
-            )
-        )
-        vision = CLIPVisionModelWithProjection(
-            CLIPVisionConfig(
-                hidden_size=1024,
-                intermediate_size=4096,
-                num_hidden_layers=24,
-                num_attention_heads=16,
-                patch_size=14,
-                projection_dim=768,
-            )
-        )
+        gemma, vision, unet, vae = Gemma2ForCausalLM(gemma_config()), clip_vision(), sd15_unet(), sd15_vae()
         text = CLIPTextModel(
             CLIPTextConfig(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12)
-        )
-        unet = UNet2DConditionModel(
-            sample_size=64, cross_attention_dim=768, attention_head_dim=8, block_out_channels=(320, 640, 1280, 1280)
-        )
-        vae = AutoencoderKL(
-            block_out_channels=(128, 256, 512, 512),
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-            layers_per_block=2,
         )
         vocoder = HifiGanGenerator(HifiGanConfig())
         condition = ConditionAdapter(768, 768)

@@ -11,7 +11,7 @@ from audio_agent_zoo.hub import halve_weights
 from audio_agent_zoo.models.semantic_token_lm import LoraSettings, SemanticTokenLM
 from audio_agent_zoo.models.temporal_connector import TemporalConnector
 from audio_agent_zoo.models.visual_adapter import VisualAdapter
-from tests.test_real_dimensions import gemma_config, sd15_unet, vocabulary
+from tests.public_dimensions import gemma_config, gemma_vocabulary
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -27,14 +27,10 @@ def _filled(module: torch.nn.Module) -> None:
 
 
 def test_an_adapter_checkpoint_and_the_published_folder(tmp_path: Path) -> None:
-    words = vocabulary()
+    words = gemma_vocabulary()
     with torch.device("meta"):
         lm = SemanticTokenLM(Gemma2ForCausalLM(gemma_config()).to(torch.bfloat16), words, LoraSettings(rank=64))
-        unet = sd15_unet()
-        layers = [
-            unet.get_submodule(name.removesuffix(".processor")) for name in unet.attn_processors if "attn2" in name
-        ]
-        adapter = VisualAdapter(768, 768, [int(layer.to_k.weight.shape[0]) for layer in layers])
+        adapter = VisualAdapter()
     _filled(lm)
     _filled(adapter)
     connector = TemporalConnector()
