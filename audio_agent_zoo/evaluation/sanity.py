@@ -20,6 +20,7 @@ from audio_agent_zoo.evaluation.tables import Table
 from audio_agent_zoo.evaluation.video_spaces import mini_space
 from audio_agent_zoo.evaluation.video_systems import VideoSystems, VideoSystemSettings
 from audio_agent_zoo.metrics.mini_networks import mini_audio_text
+from audio_agent_zoo.metrics.onsets import CONDFOLEY, MMAUDIO
 from audio_agent_zoo.rates import n_samples
 
 SYNC = {
@@ -45,13 +46,18 @@ SIMILARITIES = {
 }
 """Measures of sound that are higher for the better."""
 
-_SHIFTED = tuple(end for end in SYNC if "count" not in end)
+_SHIFTED = {
+    f"onset_{short}_{protocol.name}": protocol
+    for protocol in (CONDFOLEY, MMAUDIO)
+    for short in ("detection_accuracy", "average_precision", "f1")
+}
 _FEW_STEPS = 2
 _ORDER = (
     "Share of neighbours in a stated order that a measure puts in that order: truth, full system, ablation, noise; "
     "no shift to the longest; no noise to the most. The ablation for measures of time is text_only, which sees "
     "nothing, and what else was trained without; for measures of sound it is few_steps, the system stopped after "
-    f"{_FEW_STEPS} denoising steps, for a system without a picture sounds as good as one with."
+    f"{_FEW_STEPS} denoising steps, for a system without a picture sounds as good as one with. Shifts count where a "
+    "protocol can tell them: from half of its tolerance to twice."
 )
 
 
@@ -136,6 +142,12 @@ class Order:
         return {**vars(self), "values": list(self.values)}
 
 
+def _label(end: str) -> str:
+    """A measure of onsets in words, with its protocol."""
+    words, _, protocol = end.replace("_f1_", "_F1_").rpartition("_")
+    return f"{words.replace('_', ' ')}, {protocol}"
+
+
 def _by_kind(orders: Sequence[Order]) -> dict[str, list[Order]]:
     found: dict[str, list[Order]] = {}
     for one in orders:
@@ -153,7 +165,11 @@ class SanityCheck:
         self.scores = SystemScores(
             self.systems.names,
             load_judge("mini"),
-            ScoreSettings(("onsets", "frechet", "kernel", "kl", "similarity", "lsd"), seed=settings.seed),
+            ScoreSettings(
+                ("onsets", "frechet", "kernel", "kl", "similarity", "lsd"),
+                onset_protocols=(CONDFOLEY.name, MMAUDIO.name),
+                seed=settings.seed,
+            ),
             truth=self.systems.truth(),
             captions=(self.systems.captions, clap),
             videos=mini_space(self.systems, clap),
@@ -203,9 +219,15 @@ class SanityCheck:
             found += [("systems", end, ("truth", "full", ablation, "noise")) for ablation in blind]
         for end in (*DISTANCES, *SIMILARITIES):
             found.append(("systems", end, ("truth", "full", "few_steps", "noise")))
-        found += [("shifts", end, self.shifts) for end in _SHIFTED]
+        found += [("shifts", end, self._told_apart(protocol.tolerance_s)) for end, protocol in _SHIFTED.items()]
         found += [("noise", end, self.noises) for end in (*DISTANCES, *SIMILARITIES)]
         return found
+
+    def _told_apart(self, tolerance_s: float) -> list[str]:
+        """No shift, and those that a tolerance can tell: below half of it all onsets are hit, above twice none is."""
+        ms = 1000 * tolerance_s
+        named = zip(self.settings.shifts_ms, self.shifts, strict=True)
+        return [name for shift, name in named if shift == 0 or ms / 2 <= shift <= 2 * ms]
 
     def orders(self, figures: Sequence[Figure]) -> list[Order]:
         """Each pair of neighbours of each chain, once."""
@@ -221,6 +243,7 @@ class SanityCheck:
     def tables(self) -> list[Table]:
         """Everything by condition."""
         columns = {label: end for ends in (SYNC, DISTANCES, SIMILARITIES) for end, label in ends.items()}
+        columns |= {_label(end): end for end, protocol in _SHIFTED.items() if protocol is MMAUDIO}
         rows = {name.replace("_", " "): name for name in [*self.there, *self.shifts, *self.noises[1:]]}
         return [Table("Known orders", rows, columns)]
 
@@ -247,7 +270,7 @@ class SanityCheck:
         noises = dict(zip(levels, self.noises, strict=True))
         found = [panel(label, "system", blind, end) for end, label in SYNC.items()]
         found += [panel(label, "system", plain, end) for end, label in (DISTANCES | SIMILARITIES).items()]
-        found += [panel(SYNC[end], "ms late", shifts, end) for end in _SHIFTED]
+        found += [panel(_label(end), "ms late", shifts, end) for end in _SHIFTED]
         found += [panel(label, "dB of noise", noises, end) for end, label in (DISTANCES | SIMILARITIES).items()]
         return found
 

@@ -174,7 +174,8 @@ class VideoTableEvaluator:
         return read_audio(self.files[name][index], SAMPLE_RATE)
 
     def _pictured(self) -> Sequence[str]:
-        return [name for name in self.files if name not in ("another_clip", "noise")]
+        first = [name for name in ("truth", "full") if name in self.files]
+        return first + [name for name in self.files if name not in (*first, "another_clip", "noise")]
 
     def draw(self, path: Path) -> None:
         """Frames over the spectrograms and onsets of the truth, the system and its ablations, for a few clips."""
@@ -194,11 +195,10 @@ class VideoTableEvaluator:
         shown = list[ReportClip]()
         for i in self._shown(_SHOWN):
             sounds = list[ReportSound]()
-            for name in ("truth", *(name for name in self._pictured() if name != "truth")):
-                if name in self.files:
-                    audio = self._audio(name, i)
-                    heard = detect_onsets(audio, SAMPLE_RATE, CONDFOLEY)
-                    sounds.append(ReportSound(name.replace("_", " "), self.files[name][i], audio, heard))
+            for name in self._pictured():
+                audio = self._audio(name, i)
+                heard = detect_onsets(audio, SAMPLE_RATE, CONDFOLEY)
+                sounds.append(ReportSound(name.replace("_", " "), self.files[name][i], audio, heard))
             name, caption = self.systems.names[i], self.systems.captions[i]
             shown.append(ReportClip(name, tuple(sounds), {}, CONDFOLEY.tolerance_s, caption))
         return shown

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from audio_agent_zoo.errors import WeightsError
-from audio_agent_zoo.evaluation.sanity import SanityEvaluation, delayed, with_noise
+from audio_agent_zoo.evaluation.sanity import SanityCheck, SanityEvaluation, delayed, with_noise
 from audio_agent_zoo.evaluation.video_spaces import ridge, with_one
 from audio_agent_zoo.evaluation.video_systems import VideoSystems, VideoSystemSettings
 from audio_agent_zoo.evaluation.video_table import VideoTableEvaluation
@@ -172,3 +172,11 @@ def test_the_sanity_check_tells_orders_and_draws_them(
     ]
     assert len(distances) == 2 and all(one["holds"] and one["values"][0] < one["values"][1] for one in distances)
     assert (tmp_path / "sanity.png").stat().st_size > 50_000
+
+
+def test_a_protocol_answers_for_the_shifts_it_can_tell(
+    weights: Path, first: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    check = SanityCheck(SanityEvaluation(**_shared(weights), sounds=str(first[0] / "sounds")), tmp_path)
+    assert check._told_apart(0.1) == ["shift_0_ms", "shift_50_ms", "shift_100_ms", "shift_200_ms"]
+    assert check._told_apart(0.3) == ["shift_0_ms", "shift_200_ms", "shift_400_ms"]
