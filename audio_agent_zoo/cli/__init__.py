@@ -123,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("recipe", type=Path)
     evaluate.add_argument("--out", type=Path, help="folder of results and sounds (default: the recipe's)")
+    evaluate.add_argument("--check", action="store_true", help="fail if a figure leaves its committed interval")
     evaluate.set_defaults(run=scoring.evaluate)
 
     scoring.add_score(commands.add_parser("score", help="judge any folder of sounds against any other"))
