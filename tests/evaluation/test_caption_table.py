@@ -1,12 +1,15 @@
 """Tables 1 and 2 on tiny weights: every system and kind, made once; edits judged by what they leave alone."""
 
 import csv
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 
+from audio_agent_zoo import cli
 from audio_agent_zoo.evaluation.caption_table import CaptionTableEvaluation
 from audio_agent_zoo.evaluation.feature_table import CONVERSATIONS, FeatureChecks, FeatureTableEvaluation, _did
 from audio_agent_zoo.pipelines.audio_agent import AudioAgent
@@ -125,3 +128,24 @@ def test_a_change_is_fulfilled_only_if_nothing_else_was_made_again() -> None:
 def test_conversations_with_foley_mini_are_understood() -> None:
     checks = FeatureChecks(FeatureTableEvaluation())
     assert min(checks.editing()) == 1.0
+
+
+def test_the_command_holds_figures_against_those_beside_the_weights(
+    weights: Path, first: tuple[Path, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The sounds of the first run lie in its folder, so that nothing is made here."""
+    folder, results = first
+    recipe = folder / "tiny_eval.yaml"
+    recipe.write_text(yaml.safe_dump({"task": "caption_table", **results["settings"]}), encoding="utf-8")
+    committed = weights / "tiny_results.json"
+    committed.write_text(json.dumps(results), encoding="utf-8")
+    command = ["evaluate", str(recipe), "--out", str(folder), "--check"]
+    assert cli.main(command) == 0
+    n = len(results["figures"])
+    assert f"{n} of {n} figures lie within their committed intervals" in capsys.readouterr().out
+    moved = next(figure for figure in results["figures"] if figure["name"] == "planned_single_caption_similarity")
+    other = [*results["figures"], {**moved, "value": 5.0, "interval": [4.9, 5.1]}]
+    committed.write_text(json.dumps({**results, "figures": other}), encoding="utf-8")
+    assert cli.main(command) == 1
+    assert "outside  planned_single_caption_similarity" in capsys.readouterr().out
+    committed.unlink()
