@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,13 @@ import pytest
 
 from audio_agent_zoo.errors import MediaError, RenderError, SessionError
 from audio_agent_zoo.pipelines.audio_agent import AudioAgent
+from audio_agent_zoo.pipelines.text_to_audio import TextToAudioPipeline
 from audio_agent_zoo.planner.plan import Plan
+from audio_agent_zoo.planner.rule_planner import RulePlanner
 from audio_agent_zoo.studio.session import Session
 from audio_agent_zoo.studio.step_sounds import RenderSettings
 from audio_agent_zoo.studio.turn import Turn
+from tests import tiny
 from tests.studio.sessions import BARK, BELL, RAIN, plan, step, tiny_agent, tiny_video_file
 
 
@@ -220,6 +224,19 @@ def test_settings_reach_the_sound(agent: AudioAgent, tmp_path: Path) -> None:
         with agent.session(tmp_path / name, settings) as session:
             sounds.append(session.edit(plan(RAIN)).stems["e1"])
     assert len({sound.tobytes() for sound in sounds}) == 4
+
+
+def test_sound_effects_steer_away_from_what_the_weights_say(tmp_path: Path) -> None:
+    parts = tiny.parts()
+    usual = replace(parts, generation=replace(parts.generation, negative_prompt="music, speech"))
+    own = step(2, "a dog barks", 0.5, 1.0, negative_prompt="howling")
+    song, talk = step(3, "a violin", 1.0, 1.5, kind="music"), step(4, "a man talks", 1.4, 1.9, kind="speech")
+    with AudioAgent(TextToAudioPipeline(usual), RulePlanner()).session(tmp_path / "s") as session:
+        session.edit(plan(RAIN, own, song, talk))
+    made = [json.loads(path.read_text())["made_of"] for path in (tmp_path / "s" / "renders").rglob("*.json")]
+    assert {one["prompt"]: one["negative_prompt"] for one in made} == {
+        "rain on a roof": "music, speech", "a dog barks": "howling", "a violin": "", "a man talks": "",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "gone", "json"])
