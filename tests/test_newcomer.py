@@ -1,8 +1,8 @@
 """A newcomer's path, timed: sixty clips of an unheard class to a published model that another machine loads by name.
 
-Run it alone: `pytest -m slow tests/test_newcomer.py -s`. The last steps run in a virtual environment that is made for it
-and holds a copy of the package; with NEWCOMER_VENV=1 it gets everything else by pip too, which takes a network and is
-timed by itself.
+Run it alone: `pytest -m slow tests/test_newcomer.py -s`. The last steps run in a virtual environment that is made for
+it and holds a copy of the package; with NEWCOMER_VENV=1 it gets everything else by pip too, which takes a network and
+is timed by itself.
 """
 
 import os

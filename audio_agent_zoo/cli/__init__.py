@@ -108,7 +108,10 @@ def _parser() -> argparse.ArgumentParser:
     prepare.add_argument("--world-size", type=int, metavar="N", help="how many there are")
     prepare.set_defaults(run=weights.prepare)
 
-    check = commands.add_parser("data-check", help="look through clips: lengths, silence, loudness, classes, captions")
+    data = commands.add_parser("data", help="what there is to learn from").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    check = data.add_parser("check", help="look through clips: lengths, silence, loudness, classes, captions")
     sources.add_source(check)
     check.add_argument("--out", type=Path, default=Path("data_check"), metavar="FOLDER", help="table, JSON and picture")
     check.add_argument("--sample", type=int, metavar="N", help="look at N clips drawn from all (default: all)")
@@ -147,8 +150,9 @@ def _parser() -> argparse.ArgumentParser:
     zoo.add_argument("folders", nargs="*", help="folders or repositories besides the bundled weights")
     zoo.set_defaults(run=publishing.zoo)
 
-    memory = commands.add_parser("plan-memory", help="what weights take once loaded, before anything is loaded")
-    memory.add_argument("weights", help="name, folder or Hub repository")
+    memory = commands.add_parser("plan-memory", help="what weights or a training take, before anything is loaded")
+    memory.add_argument("weights", help="name, folder or Hub repository; or a recipe of stage 1 or 2 (.yaml)")
+    memory.add_argument("--nf4", action="store_true", help="of a recipe: with the frozen language model in 4 bits")
     memory.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     memory.add_argument("--card-gb", type=float, help="size of a GPU's memory to compare with")
     memory.set_defaults(run=publishing.plan_memory)

@@ -1,5 +1,6 @@
 """A run that was stopped or killed goes on with the same command, and ends where an unbroken one does."""
 
+import contextlib
 import multiprocessing
 import os
 import random
@@ -176,7 +177,8 @@ def interrupt_until_done(arguments: list[str], folder: Path, n_kills: int, longe
         run.start()
         if i < n_kills:
             time.sleep(chance.uniform(0.2, 1.0) * longest_s)
-            os.kill(run.pid or 0, (signal.SIGKILL, signal.SIGTERM)[i % 2])
+            with contextlib.suppress(ProcessLookupError):  # it was done before
+                os.kill(run.pid or 0, (signal.SIGKILL, signal.SIGTERM)[i % 2])
         run.join()
         codes.append(int(run.exitcode or 0))
     return codes
@@ -195,11 +197,13 @@ def test_killed_runs_end_where_an_unbroken_one_does(
         times.append(time.perf_counter())
     start_s, took_s = np.diff(times)
     # So long that the run is not over before the last kill, and most come while it trains.
-    longest_s = start_s + (took_s - start_s) * min(1.0, 3 / n_kills)
+    longest_s = start_s + (took_s - start_s) * min(1.0, 2 / n_kills)
     arguments = command(stage, tmp_path / "killed", frozen, features, every=2, **steps)
     codes = interrupt_until_done(arguments, tmp_path, n_kills, longest_s)
     print(f"\n{stage}: {took_s:.1f} s unbroken; exit codes {codes}")
-    assert codes[-1] == 0 and -signal.SIGKILL in codes, (tmp_path / "log.txt").read_text()[-3000:]
+    assert codes[-1] == 0 and sum(code != 0 for code in codes) > n_kills // 2, (tmp_path / "log.txt").read_text()[
+        -3000:
+    ]
     assert_same_end(checkpoint(tmp_path / "killed" / "run"), checkpoint(tmp_path / "whole" / "run"))
     ours, theirs = published(tmp_path / "killed"), published(tmp_path / "whole")
     assert ours == theirs
