@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
@@ -75,8 +76,8 @@ _PROTOCOLS = {
         "n counts pairs, without those no listener could tell apart."
     ),
     "tokens": (
-        "How often the language model's next semantic token is right, given the true ones before it; unigram is the "
-        "share of the commonest token."
+        "How often the language model's next semantic token is right, given the true ones before it, in windows as the "
+        "pipeline writes them; unigram is the share of the commonest token."
     ),
 }
 
@@ -351,20 +352,34 @@ class VideoToAudioEvaluator:
     @torch.inference_mode()
     def token_accuracy(self) -> list[Figure]:
         """How often the language model's next token is right, given the true ones before it, against the commonest."""
-        parts = self.pipeline.parts
         hits = list[float]()
         for first in range(0, len(self.clips), 20):
             rows = range(first, min(first + 20, len(self.clips)))
             tokens = torch.stack([self.true_tokens[i] for i in rows])
-            video = parts.connector(torch.stack([self.videos[i].frames for i in rows]), tokens.shape[1])
-            _, predicted = parts.lm.loss([self.captions[i] for i in rows], video, tokens)
-            hits += (predicted == tokens).float().mean(1).tolist()
+            hits += (self._next_tokens(rows, tokens) == tokens).float().mean(1).tolist()
         everything = torch.cat(self.true_tokens)
         commonest = float((everything == everything.mode().values).float().mean())
         return [
             mean("token_accuracy", np.array(hits), self.settings.seed),
             Figure("unigram_token_accuracy", commonest, "", "", len(self.clips)),
         ]
+
+    def _next_tokens(self, rows: range, tokens: Tensor) -> Tensor:
+        """The likeliest token after each true past `(clips, tokens)`, in windows as the pipeline writes them."""
+        parts, length = self.pipeline.parts, tokens.shape[1]
+        window, context = parts.video.window_tokens, min(parts.video.context_tokens, parts.video.window_tokens - 1)
+        captions = [self.captions[i] for i in rows]
+        embedded = parts.connector(torch.stack([self.videos[i].frames for i in rows]), length)
+        found = torch.full_like(tokens, -1)
+        start = 0
+        while start == 0 or start + context < length:
+            count = window if parts.video.fixed_window else min(window, length - start)
+            true = F.pad(tokens[:, start : start + count], (0, max(0, start + count - length)), value=-100)
+            _, likeliest = parts.lm.loss(captions, parts.connector.stretch(embedded, start, count), true)
+            known = start + context if start else 0  # what the window before has judged
+            found[:, known : start + count] = likeliest[:, known - start : length - start]
+            start += count - context
+        return found
 
     def report_clips(self) -> list[ReportClip]:
         """The first clips with what every system made of them."""
