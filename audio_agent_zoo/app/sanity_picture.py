@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _COLUMNS = 4
 _INK, _SOFT = "#1F2328", "#59616B"
 _GOOD, _BAD = "#0072B2", "#D55E00"
+_LEGEND = "↑ higher is better, ↓ lower is better; orange: comes out no worse than the condition to its left"
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def draw_panels(path: Path, panels: Sequence[Panel]) -> None:
     for panel in panels:
         groups.setdefault(panel.x, []).append(panel)
     heights = [-(-len(group) // _COLUMNS) for group in groups.values()]
-    figure = Figure(figsize=(3.1 * _COLUMNS, 2.15 * sum(heights) + 0.3), dpi=110, layout="constrained")
+    figure = Figure(figsize=(3.1 * _COLUMNS, 2.15 * sum(heights) + 0.5), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(sum(heights), _COLUMNS)
     row = 0
@@ -58,6 +59,7 @@ def draw_panels(path: Path, panels: Sequence[Panel]) -> None:
         for i, panel in enumerate(group):
             _draw(figure.add_subplot(grid[row + i // _COLUMNS, i % _COLUMNS]), panel)
         row += height
+    figure.suptitle(_LEGEND, fontsize=8.5, color=_SOFT)
     with atomic_path(path) as partial:
         figure.savefig(partial, format="png")
 
@@ -72,8 +74,7 @@ def _draw(axes: "Axes", panel: Panel) -> None:
         if interval:
             axes.plot([i, i], interval, color=colour, linewidth=2.4, alpha=0.45, zorder=2)
         axes.plot(i, value, marker="o", markersize=5, color=colour, zorder=3)
-    direction = "lower is better" if panel.lower_is_better else "higher is better"
-    axes.set_title(f"{panel.title} ({direction})", fontsize=8.5, color=_INK)
+    axes.set_title(f"{panel.title} {'↓' if panel.lower_is_better else '↑'}", fontsize=8.5, color=_INK)
     axes.set_xticks(range(len(panel.labels)), [label.replace(" ", "\n", 1) for label in panel.labels])
     axes.set_xlabel("" if panel.x == "system" else panel.x, fontsize=7.5, color=_SOFT)
     axes.tick_params(labelsize=7, colors=_SOFT)
