@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,7 +68,7 @@ def draw_long_prompts(path: Path, prompts: Sequence[tuple[str, Sequence[SystemRo
         path: PNG to write.
         prompts: Words and sounds of each.
     """
-    heights = [_ROW_IN + (_TITLE_IN if i == 0 else 0.0) for _, rows in prompts for i in range(len(rows))]
+    heights = [_ROW_IN + _TITLE_IN / len(rows) for _, rows in prompts for _ in rows]
     figure, axes = _stacked(heights)
     at = 0
     for words, rows in prompts:
@@ -89,7 +90,7 @@ def _stacked(heights: Sequence[float]) -> "tuple[Figure, list[Axes]]":
 
 
 def _titled(axes: "Axes", words: str) -> None:
-    shown = words if len(words) <= 118 else words[:117] + "…"
+    shown = "\n".join(wrap(words, 125, max_lines=2, placeholder=" …"))
     axes.set_title(shown, fontsize=9.5, color=_INK, loc="left", parse_math=False)
 
 
@@ -114,9 +115,9 @@ def _draw_rows(axes: "Sequence[Axes]", rows: Sequence[SystemRow], duration_s: fl
         for mark_s in row.marks_s:
             one.axvline(float(mark_s), color=_MARK, linewidth=1.1, alpha=0.9)
         for start, end, text in row.spans:
-            one.axvspan(start, end, ymin=0.9, facecolor="white", edgecolor=_INK, alpha=0.85, linewidth=0.6)
-            shown = text[: max(4, int((end - start) / duration_s * 105))]
-            one.text(start, 0.95 * N_BANDS, f" {shown}", fontsize=6.5, color=_INK, va="center", parse_math=False)
+            one.axvspan(start, end, ymin=0.86, facecolor="white", edgecolor=_INK, alpha=0.85, linewidth=0.6)
+            shown = text[: max(4, int((end - start) / duration_s * 150))]
+            one.text(start, 0.93 * N_BANDS, f" {shown}", fontsize=6.5, color=_INK, va="center", parse_math=False)
         one.set(xlim=(0, duration_s), ylim=(0, N_BANDS), yticks=[])
         one.set_ylabel(row.label, rotation=0, ha="right", va="center", fontsize=8.5, color=_INK, parse_math=False)
         last = i == len(rows) - 1
