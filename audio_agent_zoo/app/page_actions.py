@@ -1,6 +1,7 @@
 """What the page's buttons do to a visitor's session, and what there is to show afterwards."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -53,6 +54,8 @@ class Page:
 
     def __init__(self, agent: AudioAgent, visitors: Visitors, settings: PageSettings) -> None:
         self.agent, self.visitors, self.settings = agent, visitors, settings
+        # One thread draws for all: on many, each keeps memory of its own for pictures.
+        self._drawing = ThreadPoolExecutor(1, "drawing")
 
     def _visitor(self, request: gr.Request) -> Visitor:
         return self.visitors.get(request.session_hash)
@@ -74,7 +77,7 @@ class Page:
         return {
             "chat": chat,
             "audio": None if sound is None else playable(sound.audio, sound.sample_rate),
-            "picture": None if turn is None else picture(session, turn),
+            "picture": None if turn is None else self._drawing.submit(picture, session, turn).result(),
             "table": table_rows(plan),
             "step": gr.Dropdown(choices=steps, value=visitor.step),
             "take": _takes(session, visitor.step),
