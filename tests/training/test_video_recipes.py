@@ -1,5 +1,6 @@
 """The recipes over frozen parts run both stages for a few steps on tiny parts, and what they publish makes sound."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from lightning import Trainer
 from lightning.pytorch.cli import LightningCLI
 
 from audio_agent_zoo.models.semantic_quantizer import SemanticQuantizer
@@ -104,3 +106,31 @@ def test_bases_are_published_at_the_commit_that_was_trained_on(tmp_path: Path, m
         "text_to_audio": "",
     }
     assert commit in (tmp_path / "hub" / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_published_folder_keeps_the_best_state_and_its_figures(
+    frozen: Path, features: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses, adapters = iter([0.7, 0.5, 0.9, 0.6]), []
+    judged = PublishParts._is_best
+
+    def judge(self: PublishParts, trainer: Trainer) -> bool:
+        figures = {"validation/loss": torch.tensor(next(losses))}
+        monkeypatch.setattr(Trainer, "callback_metrics", property(lambda trainer: figures))
+        return judged(self, trainer)
+
+    def keep(self: PublishParts, trainer: Trainer, training: Any) -> None:
+        adapters.append({name: value.clone() for name, value in training.adapter.state_dict().items()})
+        published(self, trainer, training)
+
+    published = PublishParts._publish
+    monkeypatch.setattr(PublishParts, "_is_best", judge)
+    monkeypatch.setattr(PublishParts, "_publish", keep)
+    folder = tmp_path / "visual_adapter"
+    recipe = small_recipe("custom/visual_adapter", folder, frozen, features, max_steps=4, val_check_interval=1)
+    fit(["--config", str(recipe)])
+    assert len(adapters) == 2, "the third and the fourth are no better than the second"
+    kept = VisualAdapter.from_pretrained(tmp_path / "hub", subfolder="visual_adapter").state_dict()
+    assert all(torch.equal(value, kept[name]) for name, value in adapters[1].items())
+    results = json.loads((tmp_path / "hub" / "results.json").read_text(encoding="utf-8"))
+    assert results["trained"]["VisualAdapterTraining"] == {"step": 2, "validation/loss": 0.5}
