@@ -1,6 +1,7 @@
 """Planning by the text answers of a language model, wherever they come from."""
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic, sleep
@@ -23,7 +24,7 @@ MAX_DETAIL_CHARACTERS = 300
 """Most that is shown of what a model or a server said."""
 
 
-class ChatPlanner:
+class ChatPlanner(ABC):
     """Plans any request through a language model, in the paper's manner.
 
     Args:
@@ -156,6 +157,7 @@ class ChatPlanner:
             self._record.add(messages, content)
         return content
 
+    @abstractmethod
     def _content(self, messages: list[dict[str, str]], deadline: float) -> str:
         """The text of one answer.
 
@@ -163,7 +165,6 @@ class ChatPlanner:
             messages: What the language model is told.
             deadline: Instant of the monotonic clock by which it must be there.
         """
-        raise NotImplementedError
 
     def _as_plan(self, reply: dict[str, Any], request: str, duration_s: float) -> Plan:
         said = clean_text(str(reply.get("reply") or ""))[:MAX_DETAIL_CHARACTERS]
