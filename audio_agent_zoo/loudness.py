@@ -14,6 +14,10 @@ _CHUNK, _OVERLAP = 1 << 16, 2 * _REACH  # samples oversampled at a time, with co
 _LOOK_AHEAD_S = 0.005
 _RELEASE_DB_PER_S = 60.0
 _PASSES = 4
+_LIMITED = 1 << 20
+"""Samples limited at once."""
+_LIMITER_MEMORY_S = 4.0
+"""How far a peak reaches: at 60 dB per second even 200 dB are let go by then."""
 
 
 def loudness_lufs(audio: NDArray[np.floating], sample_rate: int) -> float:
@@ -83,10 +87,24 @@ def limiter_gain(audio: NDArray[np.floating], sample_rate: int, ceiling_dbtp: fl
         ceiling_dbtp: Highest true peak afterwards, in dBTP.
     """
     ceiling = 10 ** (ceiling_dbtp / 20)
+    gain, highest = np.ones(len(audio)), ceiling
+    margin = round(_LIMITER_MEMORY_S * sample_rate)
+    # Block by block, each with all around it that its gain depends on: hours take no more memory than a minute.
+    for start in range(0, len(audio), _LIMITED):
+        first = max(0, start - margin)
+        part, peak = _block_gain(audio[first : start + _LIMITED + margin], sample_rate, ceiling)
+        gain[start : start + _LIMITED] = part[start - first :][:_LIMITED]
+        highest = max(highest, peak)
+    gain *= ceiling / highest
+    return gain.astype(np.float32)
+
+
+def _block_gain(audio: NDArray[np.floating], sample_rate: int, ceiling: float) -> tuple[NDArray[np.float64], float]:
+    """Gain of one block, and the true peak that is left of it."""
     peaks = oversampled_peaks(audio)
+    if peaks.max() <= ceiling:
+        return np.ones(len(peaks)), ceiling
     gain = np.ones(len(peaks))
-    if not len(peaks) or peaks.max() <= ceiling:
-        return gain.astype(np.float32)
     values = np.asarray(audio, dtype=np.float64).reshape(len(peaks), -1)
     for _ in range(_PASSES):
         gain *= _smooth_gain(ceiling / np.maximum(peaks, ceiling), sample_rate)
@@ -94,8 +112,7 @@ def limiter_gain(audio: NDArray[np.floating], sample_rate: int, ceiling_dbtp: fl
         peaks = oversampled_peaks(values * gain[:, None])
         if peaks.max() <= ceiling:
             break
-    gain *= min(1.0, ceiling / float(peaks.max()))
-    return gain.astype(np.float32)
+    return gain, float(peaks.max())
 
 
 def _smooth_gain(needed: NDArray[np.float64], sample_rate: int) -> NDArray[np.float64]:

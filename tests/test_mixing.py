@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from audio_agent_zoo import loudness
 from audio_agent_zoo.loudness import limiter_gain, loudness_lufs, oversampled_peaks, true_peak_dbtp
 from audio_agent_zoo.mixing import MAX_GAIN_DB, Mix, Placement, mix
 
@@ -275,6 +276,17 @@ def test_the_limiter_is_smooth_and_lets_go() -> None:
     assert gain[-1] == 1
     assert np.abs(np.diff(20 * np.log10(gain))).max() < 0.5  # dB per sample
     assert gain.min() < 0.5
+
+
+def test_the_limiter_works_in_blocks_as_over_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    bursts = np.exp(-np.arange(RATE) / 2000)[None] * rng.uniform(0, 6, (30, 1))
+    loud = (rng.standard_normal(30 * RATE) * (0.05 + bursts.ravel())).astype(np.float32)
+    whole = limiter_gain(loud, RATE, -1.0)
+    monkeypatch.setattr(loudness, "_LIMITED", 5 * RATE + 77)
+    assert whole.min() < 0.2
+    np.testing.assert_allclose(limiter_gain(loud, RATE, -1.0), whole, atol=2e-4)
+    assert true_peak_dbtp(loud * limiter_gain(loud, RATE, -1.0), RATE) <= -1.0 + 1e-4
 
 
 def test_the_limiter_does_not_follow_the_cycles_of_a_low_tone() -> None:

@@ -11,6 +11,9 @@ from audio_agent_zoo.errors import MediaError
 from audio_agent_zoo.rates import check_duration
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from audio_agent_zoo.pipelines.audio_agent import AudioAgentOutput
     from audio_agent_zoo.pipelines.dubbing import DubOutput
     from audio_agent_zoo.planner.plan import Plan
@@ -79,7 +82,6 @@ def _write(
     from audio_agent_zoo.app.filmstrip import read_strip
     from audio_agent_zoo.app.timeline import draw_timeline
     from audio_agent_zoo.media import atomic_path, write_audio
-    from audio_agent_zoo.metrics.onsets import CONDFOLEY, detect_onsets
 
     plan_path, picture = out.with_suffix(".plan.json"), out.with_suffix(".png")
     write_audio(out, output.audio, output.sample_rate)
@@ -93,7 +95,7 @@ def _write(
         title=title,
         notes=output.notes,
         frames=None if video is None else read_strip(video),
-        onsets_s=() if video is None else detect_onsets(output.audio, output.sample_rate, CONDFOLEY).times_s.tolist(),
+        onsets_s=() if video is None else _onsets_s(output.audio, output.sample_rate),
     )
     written = [out, plan_path, picture]
     for step_id, stem in output.stems.items() if stems else ():
@@ -101,6 +103,18 @@ def _write(
         write_audio(path, stem, output.sample_rate)
         written.append(path)
     return written
+
+
+def _onsets_s(audio: "NDArray[np.float32]", sample_rate: int) -> list[float]:
+    """Seconds of the onsets that the picture marks; minute by minute, for their detector keeps spectra of it all."""
+    from audio_agent_zoo.metrics.onsets import CONDFOLEY, detect_onsets
+
+    minute = 60 * sample_rate
+    pieces = [
+        (start, detect_onsets(audio[start : start + minute], sample_rate, CONDFOLEY))
+        for start in range(0, len(audio), minute)
+    ]
+    return [start / sample_rate + time_s for start, found in pieces for time_s in found.times_s.tolist()]
 
 
 def generate(arguments: argparse.Namespace) -> int:

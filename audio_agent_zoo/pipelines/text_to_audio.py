@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from audio_agent_zoo.models.hifigan import HifiGanGenerator
 from audio_agent_zoo.models.mel import MelConfig, from_image
 from audio_agent_zoo.models.mel_consistency import fit_to_mel
 from audio_agent_zoo.pipelines.text_to_audio_parts import TextToAudioParts
-from audio_agent_zoo.pipelines.text_to_audio_request import Request
+from audio_agent_zoo.pipelines.text_to_audio_request import Guide, Request
 from audio_agent_zoo.pipelines.windows import (
     Window,
     cut_into_windows,
@@ -35,18 +35,8 @@ from audio_agent_zoo.rates import n_mel_columns, n_samples
 Progress = Callable[[int, int], None]
 """Called as `(denoising steps done, denoising steps in all)`."""
 
-
-class Guide(Protocol):
-    """Something that tells the UNet more than the text does, such as a video."""
-
-    def unet_arguments(self, windows: Sequence[Window], aspect: float, guided: bool) -> dict[str, Any]:
-        """Keyword arguments of one UNet call.
-
-        Args:
-            windows: The images denoised together, all of one width.
-            aspect: Width over height of their latents.
-            guided: Whether an empty half of the batch comes first.
-        """
+_SOUNDING_COLUMNS = 2048
+"""Mel columns that are decoded and vocoded at once: there is nothing to win from more, and memory to lose."""
 
 
 @dataclass(frozen=True)
@@ -379,13 +369,16 @@ class TextToAudioPipeline:
             with self._timed(seconds, "denoise"), self._working(self.parts.unet):
                 latents = self._denoise(here, condition[rows], empty[rows], request, tick, guide)
             self._check_finite(latents, rows, request)
-            with self._timed(seconds, "decode"):
-                mel = self._decode(latents)
-            with self._timed(seconds, "vocode"):
-                made = self._vocode(mel, max(window.columns for window in here))
-            self._check_finite(made, rows, request)
-            for i, window, wave in zip(batch, here, made, strict=True):
-                waves[i] = wave[: window.columns * self.mel.hop_length]
+            at_once = max(1, _SOUNDING_COLUMNS // here[0].width)
+            for first in range(0, len(here), at_once):
+                part = slice(first, first + at_once)
+                with self._timed(seconds, "decode"):
+                    mel = self._decode(latents[part])
+                with self._timed(seconds, "vocode"):
+                    made = self._vocode(mel, max(window.columns for window in here[part]))
+                self._check_finite(made, rows[part], request)
+                for i, window, wave in zip(batch[part], here[part], made, strict=True):
+                    waves[i] = wave[: window.columns * self.mel.hop_length]
         return [waves[i] for i in range(len(windows))]
 
     def _check_finite(self, values: Tensor, rows: list[int], request: Request) -> None:

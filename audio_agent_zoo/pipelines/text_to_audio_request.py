@@ -4,14 +4,28 @@ import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from audio_agent_zoo.pipelines.windows import Window
 from audio_agent_zoo.rates import check_duration
 
 MAX_PROMPT_CHARACTERS = 1000
 MAX_SEED = 2**63 - 1
+
+
+class Guide(Protocol):
+    """Something that tells the UNet more than the text does, such as a video."""
+
+    def unet_arguments(self, windows: Sequence[Window], aspect: float, guided: bool) -> dict[str, Any]:
+        """Keyword arguments of one UNet call.
+
+        Args:
+            windows: The images denoised together, all of one width.
+            aspect: Width over height of their latents.
+            guided: Whether an empty half of the batch comes first.
+        """
 
 
 @dataclass(frozen=True)
