@@ -135,8 +135,8 @@ def write_results(
 def shown(figure: Mapping[str, Any]) -> tuple[str, str]:
     """Value with its unit, and interval, of a figure of `results.json`, as text."""
     interval = figure["interval"]
-    value = f"{figure['value']:.3f}{' ' + figure['unit'] if figure['unit'] else ''}"
-    return value, f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else ""
+    value = f"{figure['value']:z.3f}{' ' + figure['unit'] if figure['unit'] else ''}"
+    return value, f"{interval[0]:z.3f} to {interval[1]:z.3f}" if interval else ""
 
 
 def results_markdown(results: Mapping[str, Any]) -> str:

@@ -87,8 +87,8 @@ def _cell(figure: Mapping[str, Any] | None, best: float | None) -> Cell:
     interval = figure["interval"]
     unit = f" {figure['unit']}" if figure["unit"] else ""
     return Cell(
-        f"{figure['value']:.3f}{unit}",
-        f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else "",
+        f"{figure['value']:z.3f}{unit}",
+        f"{interval[0]:z.3f} to {interval[1]:z.3f}" if interval else "",
         bool(figure["better"]) and figure["value"] == best,
         not figure["better"],
     )
