@@ -17,7 +17,7 @@ from audio_agent_zoo.models.semantic_token_lm import LoraSettings, SemanticToken
 from audio_agent_zoo.pipelines.video_to_audio import VideoToAudioPipeline
 from tests.public_dimensions import gemma_config, gemma_vocabulary
 
-pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(2400)]
 
 
 def best_of(repeats: int, work: Callable[[], object]) -> float:
@@ -172,7 +172,7 @@ def test_peak_memory_of_ten_minutes_against_twenty_seconds(tmp_path: Path) -> No
         frames = (np.full((64, 64, 3), (i * 7) % 255, np.uint8) for i in range(int(seconds * 10)))
         write_video(tmp_path / f"{seconds}.mp4", frames, 10)
         command = [sys.executable, "-c", PEAK, str(tmp_path / f"{seconds}.mp4"), str(tmp_path / f"{seconds}.dub.mp4")]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=800)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=2200)
         assert done.returncode == 0, done.stderr
         peaks.append(int(done.stdout.split()[-1]) / 1024)
     print(f"\npeak memory: {peaks[0]:.0f} MB for 20 s, {peaks[1]:.0f} MB for 600 s, {peaks[1] / peaks[0]:.2f} times")
