@@ -77,7 +77,7 @@ def _draw(axes: "Axes", panel: Panel) -> None:
     axes.set_title(f"{panel.title} {'↓' if panel.lower_is_better else '↑'}", fontsize=8.5, color=_INK)
     axes.set_xticks(range(len(panel.labels)), [label.replace(" ", "\n", 1) for label in panel.labels])
     axes.set_xlabel("" if panel.x == "system" else panel.x, fontsize=7.5, color=_SOFT)
-    axes.tick_params(labelsize=7, colors=_SOFT)
+    axes.tick_params(labelsize=7 if len(panel.labels) < 6 else 6, colors=_SOFT)
     axes.margins(x=0.12, y=0.12)
     axes.grid(axis="y", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
