@@ -34,6 +34,11 @@ class AveragedTraining(LightningModule):
     def trained(self) -> dict[str, nn.Parameter]:
         """What is trained, by the names of the checkpoint, in a fixed order."""
 
+    def optimized(self) -> dict[str, nn.Parameter]:
+        """What is trained, by its name in the whole and in the order there, which a sharded checkpoint keeps."""
+        trained = set(self.trained().values())
+        return {name: parameter for name, parameter in self.named_parameters() if parameter in trained}
+
     def start_average(self) -> None:
         """Begin the average where training begins; call it once the parts are built."""
         self.average = EMAModel(list(self.trained().values()), decay=self.decay, use_ema_warmup=True, power=0.75)
@@ -91,9 +96,18 @@ class AveragedTraining(LightningModule):
         self._judged.__exit__(None, None, None)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the average beside the weights."""
+        """Keep the average beside the weights, and the optimizer's states by name.
+
+        Their numbers count what is trained in a plain checkpoint, and all there is in a sharded one.
+        """
         average = self.average.state_dict()
         checkpoint["average"] = {**average, "shadow_params": [gathered(value) for value in average["shadow_params"]]}
+        names = list(self.optimized())
+        for kept in filter(None, checkpoint.get("optimizer_states", [])):  # sharded: the first process has them all
+            (group,) = kept["param_groups"]
+            name_of = dict(zip(group["params"], names, strict=True))
+            kept["state"] = {name_of[key]: state for key, state in kept["state"].items()}
+            group["params"] = names
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take it up again."""
@@ -101,3 +115,9 @@ class AveragedTraining(LightningModule):
         parameters = self.trained().values()
         shadows = [spread_like(s, p) for s, p in zip(kept["shadow_params"], parameters, strict=True)]
         self.average.load_state_dict({**kept, "shadow_params": shadows})
+        optimized = self.optimized()
+        for states in checkpoint.get("optimizer_states", []):
+            for name, state in states["state"].items():
+                # A scalar has an axis while it is spread.
+                shape = optimized[name].shape
+                states["state"][name] = {k: v if k == "step" else v.reshape(shape) for k, v in state.items()}

@@ -253,7 +253,7 @@ class SemanticTokenTraining(AveragedTraining):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW over what is trained, nothing else."""
         return adamw_with_warmup(
-            self.trained().values(),
+            self.optimized().values(),
             self.hparams["learning_rate"],
             total_steps=int(self.trainer.estimated_stepping_batches),
             warmup_steps=self.hparams["warmup_steps"],

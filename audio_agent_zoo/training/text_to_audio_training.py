@@ -145,7 +145,7 @@ class TextToAudioTraining(AveragedTraining):
         """AdamW over UNet, text encoder and adapter."""
         total = int(self.trainer.estimated_stepping_batches)
         return adamw_with_warmup(
-            self.trained().values(), self.hparams["learning_rate"], total_steps=total, warmup_steps=200
+            self.optimized().values(), self.hparams["learning_rate"], total_steps=total, warmup_steps=200
         )
 
     def publish(self, folder: Path, **kwargs: Any) -> None:

@@ -150,7 +150,7 @@ class VisualAdapterTraining(AveragedTraining):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW over the adapter, nothing else."""
         return adamw_with_warmup(
-            self.trained().values(),
+            self.optimized().values(),
             self.hparams["learning_rate"],
             total_steps=int(self.trainer.estimated_stepping_batches),
             warmup_steps=self.hparams["warmup_steps"],
