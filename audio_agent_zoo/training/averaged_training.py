@@ -44,8 +44,8 @@ class AveragedTraining(LightningModule):
         self.average = EMAModel(list(self.trained().values()), decay=self.decay, use_ema_warmup=True, power=0.75)
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:  # type: ignore[override]
-        """The trained weights alone."""
-        return {name: parameter.detach() for name, parameter in self.trained().items()}
+        """The trained weights alone; a scalar has an axis, as it has while it is spread (see `shard`)."""
+        return {name: torch.atleast_1d(parameter.detach()) for name, parameter in self.trained().items()}
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
         """Put trained weights back; every one of them must be there.
@@ -106,7 +106,10 @@ class AveragedTraining(LightningModule):
         for kept in filter(None, checkpoint.get("optimizer_states", [])):  # sharded: the first process has them all
             (group,) = kept["param_groups"]
             name_of = dict(zip(group["params"], names, strict=True))
-            kept["state"] = {name_of[key]: state for key, state in kept["state"].items()}
+            kept["state"] = {
+                name_of[key]: {k: v if k == "step" else torch.atleast_1d(v) for k, v in state.items()}
+                for key, state in kept["state"].items()
+            }
             group["params"] = names
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -118,6 +121,5 @@ class AveragedTraining(LightningModule):
         optimized = self.optimized()
         for states in checkpoint.get("optimizer_states", []):
             for name, state in states["state"].items():
-                # A scalar has an axis while it is spread.
                 shape = optimized[name].shape
                 states["state"][name] = {k: v if k == "step" else v.reshape(shape) for k, v in state.items()}
