@@ -14,10 +14,10 @@ _CHUNK, _OVERLAP = 1 << 16, 2 * _REACH  # samples oversampled at a time, with co
 _LOOK_AHEAD_S = 0.005
 _RELEASE_DB_PER_S = 60.0
 _PASSES = 4
-_LIMITED = 1 << 20
+_LIMITED = 1 << 18
 """Samples limited at once."""
-_LIMITER_MEMORY_S = 4.0
-"""How far a peak reaches: at 60 dB per second even 200 dB are let go by then."""
+_LIMITER_MEMORY_S = 1.0
+"""How far a peak reaches: 60 dB are let go by then, more than any mix is over its ceiling."""
 
 
 def loudness_lufs(audio: NDArray[np.floating], sample_rate: int) -> float:
@@ -32,7 +32,7 @@ def loudness_lufs(audio: NDArray[np.floating], sample_rate: int) -> float:
 
     if not np.any(audio):
         return float("-inf")
-    values = np.asarray(audio, dtype=np.float64)
+    values = np.asarray(audio, dtype=np.float32)  # what pyloudnorm copies; it filters in float64 all the same
     hop = _HOP_S * sample_rate
     hops = max(round(_BLOCK_S / _HOP_S), int(np.ceil(len(values) / hop - 1e-6)))
     missing = int(np.ceil(hops * hop)) - len(values)

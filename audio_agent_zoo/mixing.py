@@ -107,12 +107,17 @@ def _rise(n: int) -> NDArray[np.float64]:
     return np.asarray(np.sin(0.5 * np.pi * (np.arange(n) + 0.5) / n))
 
 
+def _peak(audio: NDArray[np.float64]) -> float:
+    """Largest magnitude, without a second array as long as the sound."""
+    return float(max(np.max(audio, initial=0.0), -np.min(audio, initial=0.0)))
+
+
 def _fade_in_length(audio: NDArray[np.float64], fade_in_s: float, sample_rate: int) -> int:
     """Samples of the fade-in; one that only guards against a click is over when the attack begins."""
     length = n_samples(fade_in_s, sample_rate)
     if fade_in_s > _GUARD_FADE_S:
         return length
-    risen = np.abs(audio[:length]) >= _ATTACK_SHARE * np.max(np.abs(audio), initial=0.0)
+    risen = np.abs(audio[:length]) >= _ATTACK_SHARE * _peak(audio)
     attack = int(np.argmax(risen)) if risen.any() else length
     return min(length, max(attack, n_samples(_SHORTEST_FADE_S, sample_rate)))
 
@@ -136,7 +141,7 @@ def _level_gain_db(audio: NDArray[np.float64], placement: Placement, sample_rate
         return 0.0
     wanted = placement.level_lufs - loudness
     # One sound alone never needs the limiter for more than its ceiling, and its stem fits into a file.
-    headroom = -20 * float(np.log10(np.max(np.abs(audio))))
+    headroom = -20 * float(np.log10(_peak(audio)))
     gain_db = min(wanted, MAX_GAIN_DB, headroom)
     if wanted - gain_db > 0.5:
         reason = "its peaks are at full scale" if headroom <= MAX_GAIN_DB else f"it was raised by {gain_db:.0f} dB"
@@ -162,11 +167,16 @@ def _shaped(placement: Placement, length: int, sample_rate: int, notes: list[str
             f"{length / sample_rate:.2f} s."
         )
     gain_db = _level_gain_db(audio, placement, sample_rate, notes)
-    return (audio * 10 ** (gain_db / 20)).astype(np.float32), gain_db
+    audio *= 10 ** (gain_db / 20)
+    return audio.astype(np.float32), gain_db
 
 
 def _on_grid(audio: NDArray[np.floating]) -> Audio:
-    return (np.round(audio.astype(np.float64) * _GRID) / _GRID).astype(np.float32)
+    exact = audio.astype(np.float64)
+    exact *= _GRID
+    np.round(exact, out=exact)
+    exact /= _GRID
+    return exact.astype(np.float32)
 
 
 def _panned(audio: Audio, pan: float, channels: int) -> Audio:
@@ -225,5 +235,5 @@ def mix(
     lowest_db = 20 * float(np.log10(gain.min(initial=1.0)))
     if lowest_db < -0.1:
         notes.append(f"The limiter took {-lowest_db:.1f} dB from the loudest moment to keep {ceiling_dbtp:g} dBTP.")
-    audio = (mixed * (gain if channels == 1 else gain[:, None])).astype(np.float32)
-    return Mix(audio, stems, gains_db, gain, lowest_db, notes)
+    mixed *= gain if channels == 1 else gain[:, None]
+    return Mix(mixed.astype(np.float32), stems, gains_db, gain, lowest_db, notes)
