@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from audio_agent_zoo.errors import MediaError, SessionError
 from audio_agent_zoo.studio.log import SessionLog
@@ -108,6 +109,7 @@ def _kill_at_random(folder: Path, rng: random.Random) -> dict[int, str]:
     child = os.fork()
     if child == 0:
         os.close(reading)
+        torch.set_num_threads(1)  # the threads of the parent are not there after a fork, and would be waited for
         try:
             with tiny_agent().session(folder) as session:
                 os.write(writing, b"ready\n")
