@@ -1,5 +1,7 @@
 """Loudness and true peak of a waveform, with answers where the standards give none; and a limiter."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -7,6 +9,7 @@ SILENCE_LUFS = -70.0
 """Below this (the absolute gate of BS.1770) a sound counts as silent."""
 
 _BLOCK_S, _HOP_S = 0.4, 0.1
+_METERED_S, _WARM_UP_S = 60.0, 1.0
 _OVERSAMPLING = 8
 _REACH = 24  # samples to each side that a point between two samples is made from
 _CHUNK, _OVERLAP = 1 << 16, 2 * _REACH  # samples oversampled at a time, with context so that no seam shows
@@ -38,8 +41,34 @@ def loudness_lufs(audio: NDArray[np.floating], sample_rate: int) -> float:
     missing = int(np.ceil(hops * hop)) - len(values)
     if missing > 0:
         values = np.pad(values, [(0, missing)] + [(0, 0)] * (values.ndim - 1))
-    value = float(pyloudnorm.Meter(sample_rate).integrated_loudness(values))
+    meter = pyloudnorm.Meter(sample_rate)
+    if len(values) <= _METERED_S * sample_rate:
+        value = float(meter.integrated_loudness(values))
+    else:
+        value = _gated(_block_loudnesses(values, meter))
     return value if value > SILENCE_LUFS else float("-inf")
+
+
+def _block_loudnesses(values: NDArray[np.float32], meter: Any) -> NDArray[np.float64]:
+    """LUFS of every block of a long sound, metered piece by piece: the meter keeps copies of what it measures."""
+    blocks = list[float]()
+    hops, warm, per_block = round(_METERED_S / _HOP_S), round(_WARM_UP_S / _HOP_S), round(_BLOCK_S / _HOP_S)
+    n_blocks = int(len(values) / (_HOP_S * meter.rate) + 1e-6) - per_block + 1
+    while len(blocks) < n_blocks:
+        first = max(0, len(blocks) - warm)  # heard before, so that the filters have their past
+        ends = (round(hop * _HOP_S * meter.rate) for hop in (first, len(blocks) + hops + per_block - 1))
+        meter.integrated_loudness(values[slice(*ends)])
+        blocks += list(meter.blockwise_loudness)[len(blocks) - first :]
+    return np.array(blocks[:n_blocks])
+
+
+def _gated(blocks: NDArray[np.float64]) -> float:
+    """Integrated loudness of blocks: the mean energy of those above -70 LUFS and above 10 LU under their own mean."""
+    above = blocks[blocks >= SILENCE_LUFS]
+    if not len(above):
+        return float("-inf")
+    energy = 10 ** (above / 10)
+    return float(10 * np.log10(energy[above > 10 * np.log10(energy.mean()) - 10].mean()))
 
 
 def true_peak_dbtp(audio: NDArray[np.floating], sample_rate: int) -> float:
@@ -87,7 +116,7 @@ def limiter_gain(audio: NDArray[np.floating], sample_rate: int, ceiling_dbtp: fl
         ceiling_dbtp: Highest true peak afterwards, in dBTP.
     """
     ceiling = 10 ** (ceiling_dbtp / 20)
-    gain, highest = np.ones(len(audio)), ceiling
+    gain, highest = np.ones(len(audio), dtype=np.float32), ceiling
     margin = round(_LIMITER_MEMORY_S * sample_rate)
     # Block by block, each with all around it that its gain depends on: hours take no more memory than a minute.
     for start in range(0, len(audio), _LIMITED):
@@ -95,8 +124,8 @@ def limiter_gain(audio: NDArray[np.floating], sample_rate: int, ceiling_dbtp: fl
         part, peak = _block_gain(audio[first : start + _LIMITED + margin], sample_rate, ceiling)
         gain[start : start + _LIMITED] = part[start - first :][:_LIMITED]
         highest = max(highest, peak)
-    gain *= ceiling / highest
-    return gain.astype(np.float32)
+    gain *= np.float32(ceiling / highest)
+    return gain
 
 
 def _block_gain(audio: NDArray[np.floating], sample_rate: int, ceiling: float) -> tuple[NDArray[np.float64], float]:

@@ -278,6 +278,17 @@ def test_the_limiter_is_smooth_and_lets_go() -> None:
     assert gain.min() < 0.5
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+def test_loudness_of_a_long_sound_is_that_of_the_whole(channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    level = np.repeat(10 ** rng.uniform(-4, 0, 47), RATE // 2)[: 23 * RATE + 777, None]
+    sound = (rng.standard_normal((len(level), channels)) * 0.3 * level).astype(np.float32).squeeze()
+    whole = loudness_lufs(sound, RATE)
+    monkeypatch.setattr(loudness, "_METERED_S", 5.0)
+    assert loudness_lufs(sound, RATE) == pytest.approx(whole, abs=0.01)
+    assert loudness_lufs(sound * 1e-6, RATE) == -np.inf
+
+
 def test_the_limiter_works_in_blocks_as_over_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(3)
     bursts = np.exp(-np.arange(RATE) / 2000)[None] * rng.uniform(0, 6, (30, 1))
