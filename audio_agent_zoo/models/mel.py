@@ -60,6 +60,7 @@ class MelConfig:
 
 
 @lru_cache(maxsize=8)
+@torch.inference_mode(False)  # kept for later calls, which may be a training's
 def mel_filters(config: MelConfig) -> Tensor:
     """Slaney-normalised mel filterbank `(n_mels, n_fft // 2 + 1)`."""
     from transformers.audio_utils import mel_filter_bank

@@ -51,7 +51,7 @@ def page(address: str) -> Iterator[Any]:
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         opened = browser.new_page(viewport={"width": 1300, "height": 1200})
-        opened.set_default_timeout(40_000)
+        opened.set_default_timeout(120_000)
         outside: list[str] = []
         opened.on(
             "request",

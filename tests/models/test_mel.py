@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from audio_agent_zoo.models.mel import MelConfig, from_image, log_mel, to_image
+from audio_agent_zoo.models.mel import MelConfig, from_image, log_mel, mel_filters, to_image
 
 
 def _reference(wave: np.ndarray, config: MelConfig) -> np.ndarray:
@@ -63,3 +63,13 @@ def test_settings_survive_a_file_and_reject_typos() -> None:
     assert MelConfig.from_dict(config.to_dict()) == config
     with pytest.raises(ValueError, match="n_mel"):
         MelConfig.from_dict({"n_mel": 64})
+
+
+def test_filters_first_asked_for_in_inference_serve_a_training_too() -> None:
+    config = MelConfig(n_mels=24)
+    mel_filters.cache_clear()
+    with torch.inference_mode():
+        log_mel(torch.randn(1, 4000), config)
+    waveform = torch.randn(1, 4000, requires_grad=True)
+    log_mel(waveform, config).sum().backward()
+    assert waveform.grad is not None
