@@ -86,13 +86,13 @@ def true_peak_dbtp(audio: NDArray[np.floating], sample_rate: int) -> float:
     return 20 * float(np.log10(peak)) if peak > 0 else float("-inf")
 
 
-def oversampled_peaks(audio: NDArray[np.floating]) -> NDArray[np.float64]:
+def oversampled_peaks(audio: NDArray[np.floating]) -> NDArray[np.float32]:
     """For each sample, the largest magnitude of the oversampled curve from it to the next, over channels."""
     from scipy.signal import firwin, resample_poly
 
     low_pass = firwin(2 * _REACH * _OVERSAMPLING + 1, 1 / _OVERSAMPLING, window=("kaiser", 5.0)).astype(np.float32)
     values = np.asarray(audio, dtype=np.float32).reshape(len(audio), -1)
-    peaks = np.zeros(len(values))
+    peaks = np.zeros(len(values), dtype=np.float32)
     for start in range(0, len(values), _CHUNK):
         first = max(0, start - _OVERLAP)
         part = values[first : start + _CHUNK + _OVERLAP]
@@ -130,7 +130,7 @@ def limiter_gain(audio: NDArray[np.floating], sample_rate: int, ceiling_dbtp: fl
 
 def _block_gain(audio: NDArray[np.floating], sample_rate: int, ceiling: float) -> tuple[NDArray[np.float64], float]:
     """Gain of one block, and the true peak that is left of it."""
-    peaks = oversampled_peaks(audio)
+    peaks = oversampled_peaks(audio).astype(np.float64)
     if peaks.max() <= ceiling:
         return np.ones(len(peaks)), ceiling
     gain = np.ones(len(peaks))
@@ -138,7 +138,7 @@ def _block_gain(audio: NDArray[np.floating], sample_rate: int, ceiling: float) -
     for _ in range(_PASSES):
         gain *= _smooth_gain(ceiling / np.maximum(peaks, ceiling), sample_rate)
         # A gain that moves between two samples lets a little more through than it does at either of them.
-        peaks = oversampled_peaks(values * gain[:, None])
+        peaks = oversampled_peaks(values * gain[:, None]).astype(np.float64)
         if peaks.max() <= ceiling:
             break
     return gain, float(peaks.max())

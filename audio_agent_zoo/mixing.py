@@ -172,11 +172,11 @@ def _shaped(placement: Placement, length: int, sample_rate: int, notes: list[str
 
 
 def _on_grid(audio: NDArray[np.floating]) -> Audio:
-    exact = audio.astype(np.float64)
-    exact *= _GRID
-    np.round(exact, out=exact)
-    exact /= _GRID
-    return exact.astype(np.float32)
+    # A power of two scales float32 without error, and its 24 bits hold every step up to full scale.
+    steps = audio * np.asarray(_GRID, dtype=audio.dtype)
+    np.round(steps, out=steps)
+    steps /= _GRID
+    return steps.astype(np.float32, copy=False)
 
 
 def _panned(audio: Audio, pan: float, channels: int) -> Audio:
@@ -226,9 +226,11 @@ def mix(
         if not placement.muted:
             start = n_samples(placement.start_s, sample_rate)
             end = min(total, n_samples(placement.end_s, sample_rate))
-            audio, gain_db = _shaped(placement, end - start, sample_rate, notes)
-            stem[start : start + len(audio)] = _panned(audio, placement.pan, channels)
-            mixed[start : start + len(audio)] += stem[start : start + len(audio)]
+            shaped, gain_db = _shaped(placement, end - start, sample_rate, notes)
+            place = slice(start, start + len(shaped))
+            stem[place] = _panned(shaped, placement.pan, channels)
+            del shaped  # ten minutes of it are not kept beside the stem
+            mixed[place] += stem[place]
         stems.append(stem)
         gains_db.append(gain_db)
     gain = limiter_gain(mixed, sample_rate, ceiling_dbtp)

@@ -49,17 +49,16 @@ def mel_decibels(audio: NDArray[np.floating], sample_rate: int) -> NDArray[np.fl
     window = np.hanning(min(_N_FFT, max(16, round(window_s * sample_rate)))).astype(np.float32)
     hop = int(np.clip(length // 1200, 16, _MAX_HOP))
     n_columns = -(-length // hop)
-    filters = _filters(sample_rate).T
-    bands = np.zeros((n_columns, N_BANDS))
-    for channel in channels:
-        padded = np.pad(channel, (len(window) // 2, len(window) + hop))
-        frames = np.lib.stride_tricks.sliding_window_view(padded, len(window))[::hop][:n_columns]
-        for first in range(0, n_columns, _BATCH):
-            spectrum = np.fft.rfft(frames[first : first + _BATCH] * window, _N_FFT, axis=1)
-            bands[first : first + _BATCH] += np.abs(spectrum) ** 2 @ filters / len(channels)
     # The loudest of several columns stands for them, so that no click goes missing.
     pooled = -(-n_columns // _MAX_COLUMNS)
-    groups = np.arange(0, n_columns, pooled)
-    bands = np.maximum.reduceat(bands, groups, axis=0) if pooled > 1 else bands
+    padded = np.pad(channels, [(0, 0), (len(window) // 2, len(window) + hop)])
+    frames = np.lib.stride_tricks.sliding_window_view(padded, len(window), axis=1)[:, ::hop][:, :n_columns]
+    filters, loudest = _filters(sample_rate).T, list[NDArray[np.float64]]()
+    step = pooled * max(1, _BATCH // pooled)
+    for first in range(0, n_columns, step):
+        spectrum = np.fft.rfft(frames[:, first : first + step] * window, _N_FFT, axis=2)
+        power = (np.abs(spectrum) ** 2).mean(axis=0) @ filters
+        loudest.append(np.maximum.reduceat(power, np.arange(0, len(power), pooled), axis=0))
+    bands = np.concatenate(loudest)
     decibels = 10 * np.log10(np.maximum(bands.T / (window.sum() / 2) ** 2, 1e-20))
     return np.asarray(np.clip(decibels - max(decibels.max(initial=-200.0), _SILENCE_DB), -FLOOR_DB, 0.0))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Frames = NDArray[np.uint8]
 
-_CHUNK_BYTES = 48 * 2**20
+_CHUNK_BYTES = 16 * 2**20
 _SAME_S = 1e-3  # Matroska rounds times to milliseconds
 _MAX_MISSING_S = 0.5  # a picture track that ends this much before its stated end was cut off
 
@@ -162,7 +162,7 @@ def iter_frames(path: str | Path, fps: float = FRAME_RATE, size: tuple[int, int]
         size: `(height, width)` to scale to; its own size when None.
 
     Yields:
-        `(frames, height, width, 3)` uint8 RGB, as many frames as fit into 48 MiB (at least 1).
+        `(frames, height, width, 3)` uint8 RGB, as many frames as fit into 16 MiB (at least 1).
 
     Raises:
         ValueError: If fps or size is not positive.

@@ -17,6 +17,8 @@ Audio = NDArray[np.float32]
 SUBTYPES = ("PCM_16", "PCM_24", "FLOAT")
 FORMATS = {".wav": "WAV", ".flac": "FLAC"}
 
+_WRITTEN = 1 << 20  # samples that are scaled and encoded together
+
 
 def resample(audio: Audio, source_rate: int, sample_rate: int) -> Audio:
     """Resample `(samples,)` or `(samples, channels)` with soxr; the same array at equal rates."""
@@ -129,7 +131,7 @@ def checked_sound(audio: NDArray[np.floating], name: str) -> float:
         raise ValueError(f"the sound for {name} has the shape {audio.shape}; give (samples,) or (samples, channels).")
     if not np.isfinite(audio).all():
         raise ValueError(f"the sound for {name} holds values that are no numbers; nothing was written.")
-    return float(np.max(np.abs(audio)))
+    return float(max(audio.max(), -audio.min()))
 
 
 def write_audio(path: str | Path, audio: Audio, sample_rate: int = SAMPLE_RATE, *, subtype: str = "PCM_24") -> None:
@@ -160,8 +162,11 @@ def write_audio(path: str | Path, audio: Audio, sample_rate: int = SAMPLE_RATE, 
     if subtype != "FLOAT" and peak > 1.0:
         raise ValueError(f"the sound for {path} peaks at {peak:.3f} and {subtype} holds 1; lower it, or write FLOAT.")
     # Encoded in memory, since libsndfile does not report every failed write to a disk.
-    encoded = io.BytesIO()
-    soundfile.write(encoded, _as_steps(np.asarray(audio), subtype), sample_rate, subtype=subtype, format=file_format)
+    encoded, audio = io.BytesIO(), np.asarray(audio)
+    channels = 1 if audio.ndim == 1 else audio.shape[1]
+    with soundfile.SoundFile(encoded, "w", sample_rate, channels, subtype=subtype, format=file_format) as file:
+        for start in range(0, len(audio), _WRITTEN):
+            file.write(_as_steps(audio[start : start + _WRITTEN], subtype))
     with atomic_path(path) as partial:
         partial.write_bytes(encoded.getbuffer())
 

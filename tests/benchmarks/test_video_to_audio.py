@@ -172,8 +172,12 @@ def test_peak_memory_of_ten_minutes_against_twenty_seconds(tmp_path: Path) -> No
         frames = (np.full((64, 64, 3), (i * 7) % 255, np.uint8) for i in range(int(seconds * 10)))
         write_video(tmp_path / f"{seconds}.mp4", frames, 10)
         command = [sys.executable, "-c", PEAK, str(tmp_path / f"{seconds}.mp4"), str(tmp_path / f"{seconds}.dub.mp4")]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=2200)
-        assert done.returncode == 0, done.stderr
-        peaks.append(int(done.stdout.split()[-1]) / 1024)
-    print(f"\npeak memory: {peaks[0]:.0f} MB for 20 s, {peaks[1]:.0f} MB for 600 s, {peaks[1] / peaks[0]:.2f} times")
+        runs = []
+        for _ in range(3):  # what the allocator keeps differs from run to run by a tenth
+            done = subprocess.run(command, capture_output=True, text=True, timeout=1000)
+            assert done.returncode == 0, done.stderr
+            runs.append(int(done.stdout.split()[-1]) / 1024)
+        peaks.append(float(np.median(runs)))
+        print(f"\n{seconds} s: {', '.join(f'{run:.0f}' for run in runs)} MB")
+    print(f"peak memory: {peaks[0]:.0f} MB for 20 s, {peaks[1]:.0f} MB for 600 s, {peaks[1] / peaks[0]:.2f} times")
     assert peaks[1] / peaks[0] <= 1.3
