@@ -45,7 +45,7 @@ def small_recipe(
             callback["init_args"]["dirpath"] = str(folder)
         if callback["class_path"] == "PublishParts":
             callback["init_args"]["folder"] = str(folder.parent / "hub")
-            for base in callback["init_args"]["bases"].values():
+            for base in callback["init_args"].get("bases", {}).values():
                 base["repo"] = str(frozen)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "recipe.yaml"

@@ -1,14 +1,19 @@
 """Every foley-mini recipe runs for a few steps on tiny parts, publishes, and goes on after a stop."""
 
+import re
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from transformers import HubertModel
 
+from audio_agent_zoo.models.audio_text import AudioTextModel
 from audio_agent_zoo.models.foley_classifier import FoleyClassifier
+from audio_agent_zoo.models.frame_encoder import FrameEncoder
 from audio_agent_zoo.models.hifigan import HifiGanGenerator
+from audio_agent_zoo.models.semantic_quantizer import SemanticQuantizer
 from audio_agent_zoo.training.fit import fit
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "foley_mini"
@@ -47,6 +52,13 @@ def _clips(n: int = 8) -> dict[str, object]:
     }
 
 
+def test_every_recipe_without_features_is_run_here() -> None:
+    recipes = {path.stem for path in RECIPES.glob("*.yaml") if "Foley" in path.read_text(encoding="utf-8")}
+    others = {path.stem for path in RECIPES.glob("*.yaml") if "FoleyFeatures" in path.read_text(encoding="utf-8")}
+    run = set(re.findall(r'_arguments\("(\w+)"', Path(__file__).read_text(encoding="utf-8")))
+    assert recipes - others == run
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder whose autoencoder stage is done."""
@@ -82,6 +94,56 @@ def test_classifier_stage(runs: Path) -> None:
     fit(_arguments("classifier", runs, 2, **_clips()))
     judge = FoleyClassifier.from_pretrained(runs / "hub", subfolder="classifier").eval()
     assert judge(torch.randn(2, 16_000)).shape == (2, 38)
+
+
+def test_audio_text_stage(runs: Path) -> None:
+    overrides = {
+        "model__vocabulary_size": 520,
+        "data__n_rounds": 1,
+        "data__n_batches": 2,
+        "data__n_validation_batches": 2,
+        "data__duration_s": 0.64,
+        "data__pair_duration_s": 1.28,
+    }
+    cli = fit(_arguments("audio_text", runs, 2, **overrides))
+    judge = AudioTextModel.load(runs / "hub" / "audio_text").eval()
+    assert len(judge.tokenizer) <= 520
+    for name, value in cli.model.model.state_dict().items():
+        torch.testing.assert_close(judge.state_dict()[name], value, rtol=1e-3, atol=1e-3)  # published as float16
+    assert {"validation/loss", "validation/singles", "validation/pairs"} <= set(cli.trainer.callback_metrics)
+
+
+def test_frame_encoder_stage(runs: Path) -> None:
+    small = {"model__image_size": 32, "model__hidden_size": 24, "model__layers": 1, "model__heads": 2}
+    data = {key: value for key, value in _clips(4).items() if key != "data__batch_size"}
+    cli = fit(_arguments("frame_encoder", runs, 2, **data, **small, data__batch_size=2, data__frames_per_clip=4))
+    encoder = FrameEncoder.from_pretrained(runs / "hub" / "frame_encoder")
+    frames = torch.zeros(2, 32, 32, 3, dtype=torch.uint8)
+    assert encoder.encode(frames).shape == (2, 24)
+    trained = cli.model.encoder.clip.state_dict()
+    for name, value in encoder.clip.state_dict().items():
+        torch.testing.assert_close(value.float(), trained[name].float(), rtol=1e-3, atol=1e-3)
+
+
+def test_hubert_stage_publishes_centroids_of_its_own_states(runs: Path) -> None:
+    small = {
+        "model__hidden_size": 32,
+        "model__layers": 1,
+        "model__heads": 2,
+        "model__conv_dim": 8,
+        "model__n_units": 12,
+        "model__n_centroids": 10,
+    }
+    cli = fit(_arguments("hubert", runs, 2, **_clips(), **small))
+    assert cli.model.units.any(), "acoustic units were found before the first step"
+    quantizer = SemanticQuantizer.from_pretrained(runs / "hub", subfolder="semantic_quantizer")
+    assert quantizer.centroids.shape == (10, 32)
+    hubert = HubertModel.from_pretrained(runs / "hub" / "hubert").eval()
+    trained = cli.model.hubert.eval()
+    clip = torch.randn(1, 16_000)
+    with torch.no_grad():
+        published, own = (network(clip).last_hidden_state for network in (hubert, trained))
+    torch.testing.assert_close(published, own, rtol=2e-2, atol=2e-2)  # published as float16
 
 
 def test_vocoder_stage_with_its_discriminators(runs: Path) -> None:

@@ -164,6 +164,12 @@ def test_sharded(stage: str, alone: dict[str, Run], frozen: Path, features: Path
     more = Run(stage, tmp_path / "more", frozen, features)
     more.go(TOTAL_BATCH, max_steps=STEPS + 2, arguments=("--ckpt_path", str(two.run / "last.ckpt")))
     assert more.checkpoint()["global_step"] == STEPS + 2
+    # And two go on from one's, as one process would itself.
+    on = {"max_steps": STEPS + 2, "arguments": ("--ckpt_path", str(one.run / "last.ckpt"))}
+    itself = Run(stage, tmp_path / "itself", frozen, features).go(TOTAL_BATCH, **on)
+    both = Run(stage, tmp_path / "both", frozen, features).go(2, devices=2, strategy=SHARDED, **on)
+    assert len(itself.curve()) == 2
+    np.testing.assert_allclose(both.curve(), itself.curve(), rtol=TOLERANCE)
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """The recipes over frozen parts run both stages for a few steps on tiny parts, and what they publish makes sound."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from lightning import Trainer
 from lightning.pytorch.cli import LightningCLI
 
 from audio_agent_zoo.models.semantic_quantizer import SemanticQuantizer
+from audio_agent_zoo.models.temporal_connector import TemporalConnector
 from audio_agent_zoo.models.visual_adapter import VisualAdapter
 from audio_agent_zoo.pipelines.video_to_audio import VideoToAudioPipeline
 from audio_agent_zoo.published import Base, PublishedConfig
@@ -53,6 +55,46 @@ def test_both_stages_publish_what_loads(name: str, frozen: Path, features: Path,
     assert np.isfinite(made.audios[0]).all()
     for stage in ("semantic_tokens", "visual_adapter"):
         assert (tmp_path / stage / "last.ckpt").stat().st_size < 3_000_000, "checkpoints hold what is trained alone"
+
+
+ON_FEATURES = [
+    path
+    for path in sorted((RECIPES / "foley_mini").glob("*.yaml"))
+    if "FoleyFeaturesDataModule" in path.read_text(encoding="utf-8")
+]
+
+
+@pytest.mark.parametrize("path", ON_FEATURES, ids=lambda path: str(path.stem))
+def test_a_recipe_of_foley_mini_publishes_parts_that_make_sound(
+    path: Path, frozen: Path, features: Path, tmp_path: Path
+) -> None:
+    recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+    given = recipe["model"]["init_args"]
+    # Its stretches of 64 tokens are longer than the clips here.
+    small = {"window_tokens": 8} if "window_tokens" in given else {}
+    if "new_base" in given:
+        small["new_base"] = given["new_base"] | {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    hub, trained = tmp_path / "hub", set[str]()
+    shutil.copytree(frozen, hub)
+    cli = _fit(f"foley_mini/{path.stem}", frozen, features, tmp_path, **small)
+    assert cli.trainer.global_step == STEPS
+    if recipe["model"]["class_path"] == "SemanticTokenTraining":
+        trained |= {"temporal_connector", "semantic_token_lm"} | (
+            {"language_model"} if given.get("train_base") else set()
+        )
+        connector = TemporalConnector.from_pretrained(hub, subfolder="temporal_connector")
+        assert connector.config.temporal == given.get("temporal", True)
+        lora = json.loads((hub / "semantic_token_lm" / "adapter_config.json").read_text(encoding="utf-8"))
+        assert lora["r"] == given["lora_rank"]
+    else:
+        trained |= {"visual_adapter"}
+        adapter = VisualAdapter.from_pretrained(hub, subfolder="visual_adapter")
+        assert adapter.config.positions == given["positions"]
+    weights = [one.relative_to(hub) for one in hub.rglob("*.safetensors")]
+    changed = {one.parts[0] for one in weights if (hub / one).read_bytes() != (frozen / one).read_bytes()}
+    assert changed == trained
+    made = VideoToAudioPipeline.from_pretrained(hub)(tiny_video.moving(11), "a dog barks", num_inference_steps=2)
+    assert np.isfinite(made.audios[0]).all()
 
 
 def test_a_card_of_public_bases_says_their_terms_loudly() -> None:
