@@ -12,6 +12,7 @@ from audio_agent_zoo.training.fit import instantiate
 
 ROOT = Path(__file__).parents[1]
 RECIPES = ROOT / "recipes"
+ABLATIONS = RECIPES / "foley_mini" / "ablations"
 ALL = sorted(RECIPES.rglob("*.yaml"))
 EVALUATIONS = [path for path in ALL if path.stem.endswith("_eval")]
 TRAININGS = [path for path in ALL if path not in EVALUATIONS]
@@ -45,8 +46,21 @@ def _table() -> dict[str, list[str]]:
     return rows
 
 
-def test_only_yaml_and_its_readme() -> None:
-    files = [path for path in RECIPES.rglob("*") if path.is_file()]
+def test_ablations_are_small_weights_that_some_evaluation_reads() -> None:
+    files = [path for path in ABLATIONS.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".safetensors", ".json"}
+    assert sum(path.stat().st_size for path in files) < 6e6
+    named = {
+        (path.parent / folder).resolve()
+        for path in EVALUATIONS
+        for folder in (yaml.safe_load(path.read_text(encoding="utf-8")).get("variants") or {}).values()
+        if (path.parent / folder).is_dir()
+    }
+    assert named == {path.resolve() for path in ABLATIONS.iterdir()}
+
+
+def test_only_yaml_and_its_readme_beside_them() -> None:
+    files = [path for path in RECIPES.rglob("*") if path.is_file() and not path.is_relative_to(ABLATIONS)]
     assert {path.suffix for path in files} <= {".yaml", ".md"}
     assert TRAININGS
     assert EVALUATIONS

@@ -15,7 +15,7 @@ from audio_agent_zoo.evaluation.folders import Audio
 from audio_agent_zoo.evaluation.other_systems import Generate, load_system
 from audio_agent_zoo.evaluation.results import Figure, mean, write_results
 from audio_agent_zoo.evaluation.tables import Table
-from audio_agent_zoo.evaluation.video_to_audio import IMPACTS
+from audio_agent_zoo.evaluation.video_systems import IMPACTS
 from audio_agent_zoo.hub import resolve
 from audio_agent_zoo.metrics.onsets import CONDFOLEY, detect_onsets, score_clip
 from audio_agent_zoo.models.foley_classifier import FoleyClassifier

@@ -19,7 +19,7 @@ class Reproduction:
     Attributes:
         within: Figures that lie in the committed interval.
         outside: Name -> committed value, its interval, and the new value.
-        absent: Committed figures that were not made now, such as those of an ablation that is not trained here.
+        absent: Committed figures that were not made now, such as those of an ablation whose weights are not there.
     """
 
     within: tuple[str, ...]
@@ -28,8 +28,8 @@ class Reproduction:
 
     @property
     def holds(self) -> bool:
-        """Whether something was compared and nothing lies outside."""
-        return bool(self.within) and not self.outside
+        """Whether something was compared, nothing lies outside and nothing is missing."""
+        return bool(self.within) and not self.outside and not self.absent
 
     def __str__(self) -> str:
         """A line per figure outside, and the sum."""

@@ -78,7 +78,7 @@ class SanityEvaluation(VideoSystemSettings):
         """Measure, and write the results and the picture into the folder."""
         folder = output or Path(self.output)
         folder.mkdir(parents=True, exist_ok=True)
-        check = SanityCheck(self, folder)
+        check = SanityCheck(self, folder, recipe)
         figures = check.figures()
         orders = check.orders(figures)
         figures += [
@@ -158,9 +158,9 @@ def _by_kind(orders: Sequence[Order]) -> dict[str, list[Order]]:
 class SanityCheck:
     """Sounds in known orders, and what every measure says of them."""
 
-    def __init__(self, settings: SanityEvaluation, output: Path) -> None:
+    def __init__(self, settings: SanityEvaluation, output: Path, recipe: Path) -> None:
         self.settings = settings
-        self.systems = VideoSystems(settings, output)
+        self.systems = VideoSystems(settings, output, recipe)
         clap = mini_audio_text()
         self.scores = SystemScores(
             self.systems.names,

@@ -19,8 +19,16 @@ from audio_agent_zoo.data.sources.synthesis import FoleyWorldVideos
 from audio_agent_zoo.errors import WeightsError
 from audio_agent_zoo.evaluation.folders import Audio
 from audio_agent_zoo.evaluation.sounds import Advance, SoundStore, settings_key, weights_key
-from audio_agent_zoo.evaluation.video_to_audio import IMPACTS
-from audio_agent_zoo.hub import LANGUAGE_MODEL, SEMANTIC_TOKEN_LM, TEMPORAL_CONNECTOR, VISUAL_ADAPTER, resolve
+from audio_agent_zoo.hub import (
+    HUBERT,
+    LANGUAGE_MODEL,
+    SEMANTIC_QUANTIZER,
+    SEMANTIC_TOKEN_LM,
+    TEMPORAL_CONNECTOR,
+    VISUAL_ADAPTER,
+    resolve,
+)
+from audio_agent_zoo.models.hubert_tokenizer import HubertTokenizer
 from audio_agent_zoo.models.semantic_token_lm import SemanticTokenLM
 from audio_agent_zoo.models.temporal_connector import TemporalConnector
 from audio_agent_zoo.models.visual_adapter import VisualAdapter
@@ -28,6 +36,20 @@ from audio_agent_zoo.pipelines.video_to_audio import EncodedVideo, VideoToAudioP
 from audio_agent_zoo.pipelines.video_to_audio_parts import VideoToAudioParts
 from audio_agent_zoo.published import PublishedConfig
 from audio_agent_zoo.rates import SAMPLE_RATE
+
+IMPACTS = (
+    "bowling",
+    "cap_gun",
+    "church_bell",
+    "clapping",
+    "clock_ticking",
+    "door_knock",
+    "explosion",
+    "footsteps",
+    "glass_breaking",
+    "hammering",
+)
+"""Visible classes whose sound starts with a blow."""
 
 NOISE_LEVEL = 0.2
 _DATASETS = {"synthesis": "procedural Foley world", "avsync15": "AVSync15"}
@@ -39,7 +61,8 @@ class VideoSystemSettings:
 
     Attributes:
         weights: What `VideoToAudioPipeline.from_pretrained` takes.
-        variants: Name -> folder with the parts in which an ablation differs, or with a whole model.
+        variants: Name -> folder with the parts in which an ablation differs, or with a whole model; beside the recipe,
+            or from where the command runs.
         source: "synthesis", or "avsync15" with the path of its folder.
         path: Folder of the clips; "" for procedural ones.
         classes: Visible classes of procedural clips.
@@ -94,13 +117,14 @@ class VideoSystems:
     Args:
         settings: What is asked for.
         output: Folder of the results.
+        recipe: Recipe that holds the settings.
 
     Attributes:
         left_out: Variants that were named and are not there.
     """
 
-    def __init__(self, settings: VideoSystemSettings, output: Path) -> None:
-        self.settings = settings
+    def __init__(self, settings: VideoSystemSettings, output: Path, recipe: Path) -> None:
+        self.settings, self.recipe = settings, recipe
         self.pipeline = VideoToAudioPipeline.from_pretrained(settings.weights, device=settings.device)
         self.store = SoundStore(Path(settings.sounds) if settings.sounds else output / "sounds")
         self.source = settings.clips()
@@ -170,13 +194,24 @@ class VideoSystems:
         parts = self.pipeline.parts
         return self._rendered(name, parts, self._tokens("full", parts), visual_scale, steps)
 
+    @cached_property
+    def true_tokens(self) -> list[Tensor]:
+        """Semantic tokens of the true sounds."""
+        folder = resolve(self.settings.weights)
+        tokenizer = HubertTokenizer.from_pretrained(folder / HUBERT, folder / SEMANTIC_QUANTIZER)
+        return tokenizer.encode([torch.from_numpy(example.audio) for example in self.examples])
+
+    def with_true_tokens(self) -> list[Path]:
+        """What adapter and base make of the tokens of the true sound: the ceiling of any language model."""
+        return self._rendered("true_tokens", self.pipeline.parts, self.true_tokens, None, None)
+
     def text_only(self) -> list[Path]:
         """The text-to-audio base alone, which hears the captions and sees nothing."""
         return self.full(visual_scale=0.0, name="text_only")
 
     def variant(self, name: str) -> list[Path] | None:
         """An ablation of the settings; None, and a word, if its folder is not there."""
-        folder = Path(self.settings.variants[name])
+        folder = self._variant_folder(name)
         if not folder.is_dir():
             self.left_out.append(name)
             print(f"{name} is left out: {folder} does not exist; the recipe's header names the training.")
@@ -184,13 +219,18 @@ class VideoSystems:
         parts = self.parts_of(name)
         return self._rendered(name, parts, self._tokens(name, parts), None, None)
 
+    def _variant_folder(self, name: str) -> Path:
+        given = self.settings.variants[name]
+        beside = self.recipe.parent / given
+        return beside if beside.is_dir() else Path(given)
+
     def parts_of(self, name: str) -> VideoToAudioParts:
         """The parts of an ablation: its own where it has them, else those of the system.
 
         Raises:
             WeightsError: If the folder is a whole model and can't be loaded, or a base is missing.
         """
-        folder, own = Path(self.settings.variants[name]), self.pipeline.parts
+        folder, own = self._variant_folder(name), self.pipeline.parts
         config = PublishedConfig.read(folder)
         if config is not None and config.video is not None and (folder / VISUAL_ADAPTER).is_dir():
             return VideoToAudioParts.load(folder)
@@ -218,13 +258,14 @@ class VideoSystems:
 
     def _tokens(self, name: str, parts: VideoToAudioParts) -> list[Tensor]:
         """Semantic tokens that a system writes, or wrote in an earlier run."""
-        asked = {"weights": self._key(parts), **self.identity}
+        asked = {"weights": self.key(parts), **self.identity}
         pipeline = VideoToAudioPipeline(self.pipeline.base, parts)
         return self.store.tokens(
             f"tokens_{name}", asked, lambda: pipeline.write_tokens(self.videos, self.captions, self.seeds)
         )
 
-    def _key(self, parts: VideoToAudioParts) -> str:
+    def key(self, parts: VideoToAudioParts) -> str:
+        """What decides over the sounds of some parts, as a hash."""
         return weights_key(self.pipeline.base.parts, parts.networks(), asdict(parts.video))
 
     def _rendered(
@@ -253,7 +294,7 @@ class VideoSystems:
             return list(made.audios)
 
         written = settings_key({"tokens": [one.tolist() for one in tokens]})
-        asked = {"weights": self._key(parts), "tokens": written, **sampling, **self.identity}
+        asked = {"weights": self.key(parts), "tokens": written, **sampling, **self.identity}
         self.store.sounds(name, asked, len(self.examples), make)
         return self.store.files(name, asked, len(self.examples))
 

@@ -66,7 +66,7 @@ class VideoTableEvaluation(VideoSystemSettings):
         """Make what is missing, measure, and write the results, the table and the picture into the folder."""
         folder = output or Path(self.output)
         folder.mkdir(parents=True, exist_ok=True)
-        evaluator = VideoTableEvaluator(self, folder)
+        evaluator = VideoTableEvaluator(self, folder, recipe)
         figures = evaluator.figures()
         evaluator.draw(folder / "figure_6.png")
         more = {
@@ -95,13 +95,13 @@ class VideoTableEvaluation(VideoSystemSettings):
 class VideoTableEvaluator:
     """Every system of one table, its files and its figures."""
 
-    def __init__(self, settings: VideoTableEvaluation, output: Path) -> None:
+    def __init__(self, settings: VideoTableEvaluation, output: Path, recipe: Path) -> None:
         self.settings = settings
         if unknown := [name for name in settings.references if name not in _REFERENCES]:
             raise ValueError(f"references hold {unknown}; choose among {', '.join(_REFERENCES)}.")
         self.judge = load_judge(settings.judge, Path(settings.judge_weights) if settings.judge_weights else None)
         self.clap: Clap = mini_audio_text() if settings.caption_judge == "mini" else clap(settings.caption_judge)
-        self.systems = VideoSystems(settings, output)
+        self.systems = VideoSystems(settings, output, recipe)
         metrics = _METRICS if self.judge.logits else _METRICS[:-1]
         self.scores = SystemScores(
             self.systems.names,

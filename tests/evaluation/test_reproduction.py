@@ -17,6 +17,6 @@ COMMITTED = sorted(path.name.removesuffix("_results.json") for path in BUNDLED["
 def test_an_evaluation_comes_to_its_committed_figures(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Elsewhere than in the checkout, so that neither sounds nor ablations of an earlier run are found.
+    # Elsewhere than in the checkout, so that no sounds of an earlier run are found.
     monkeypatch.chdir(tmp_path)
     assert cli.main(["evaluate", str(RECIPES / f"{name}_eval.yaml"), "--out", str(tmp_path / "out"), "--check"]) == 0

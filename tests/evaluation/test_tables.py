@@ -80,6 +80,7 @@ def test_a_figure_is_reproduced_within_its_interval_and_not_beside_it() -> None:
     assert found.absent == ("a",) and list(found.outside) == ["c"] and not found.holds
     assert "outside  c: 1.2000 now, committed 1.0000 (0.9000 to 1.1000)" in str(found)
     assert "1 of 2 figures" in str(found)
+    assert not compare({"figures": figures[1:]}, {"figures": figures}).holds, "a figure that is missing is none"
     assert not compare({"figures": []}, {"figures": figures}).holds, "nothing compared is nothing reproduced"
     assert not compare({"figures": [{**figures[1], "value": 2.001}]}, {"figures": [figures[1]]}).holds
 

@@ -19,6 +19,7 @@ from audio_agent_zoo.pipelines.text_to_audio import TextToAudioPipeline
 from tests import tiny_video
 
 CLASSES = ("hammering", "footsteps")
+RECIPE = Path("tiny_eval.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -97,20 +98,28 @@ def test_a_second_table_of_the_same_clips_makes_nothing_again(
 def test_an_ablation_takes_its_own_parts_and_the_rest_of_the_system(
     weights: Path, ablation: Path, tmp_path: Path
 ) -> None:
-    systems = VideoSystems(VideoSystemSettings(**_shared(weights), variants={"x": str(ablation)}), tmp_path)
+    systems = VideoSystems(VideoSystemSettings(**_shared(weights), variants={"x": str(ablation)}), tmp_path, RECIPE)
     own, parts = systems.pipeline.parts, systems.parts_of("x")
     assert parts.adapter is own.adapter and parts.frame_encoder is own.frame_encoder
     assert parts.lm is not own.lm
     pairs = zip(parts.connector.parameters(), own.connector.parameters(), strict=True)
     assert all(torch.allclose(a, -3.0 * b) for a, b in pairs)
-    whole = VideoSystems(VideoSystemSettings(**_shared(weights), variants={"x": str(weights)}), tmp_path)
+    whole = VideoSystems(VideoSystemSettings(**_shared(weights), variants={"x": str(weights)}), tmp_path, RECIPE)
     assert whole.parts_of("x").adapter is not whole.pipeline.parts.adapter
+
+
+def test_an_ablation_is_found_beside_its_recipe(weights: Path, ablation: Path, tmp_path: Path) -> None:
+    shutil.copytree(ablation, tmp_path / "recipes" / "ablations" / "x")
+    settings = VideoSystemSettings(**_shared(weights), variants={"x": "ablations/x"})
+    systems = VideoSystems(settings, tmp_path, tmp_path / "recipes" / "tiny_eval.yaml")
+    assert systems.parts_of("x").lm is not systems.pipeline.parts.lm
+    assert VideoSystems(settings, tmp_path, RECIPE).variant("x") is None
 
 
 def test_another_clip_is_of_the_same_class(weights: Path, tmp_path: Path) -> None:
     from audio_agent_zoo.media import read_audio
 
-    systems = VideoSystems(VideoSystemSettings(**_shared(weights)), tmp_path)
+    systems = VideoSystems(VideoSystemSettings(**_shared(weights)), tmp_path, RECIPE)
     others = [read_audio(path, 16_000) for path in systems.another_clip()]
     assert [example.class_name for example in systems.examples] == ["hammering", "footsteps"] * 2
     for i, j in ((0, 2), (1, 3), (2, 0), (3, 1)):
@@ -177,6 +186,6 @@ def test_the_sanity_check_tells_orders_and_draws_them(
 def test_a_protocol_answers_for_the_shifts_it_can_tell(
     weights: Path, first: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
-    check = SanityCheck(SanityEvaluation(**_shared(weights), sounds=str(first[0] / "sounds")), tmp_path)
+    check = SanityCheck(SanityEvaluation(**_shared(weights), sounds=str(first[0] / "sounds")), tmp_path, RECIPE)
     assert check._told_apart(0.1) == ["shift_0_ms", "shift_50_ms", "shift_100_ms", "shift_200_ms"]
     assert check._told_apart(0.3) == ["shift_0_ms", "shift_200_ms", "shift_400_ms"]

@@ -26,8 +26,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _settings(weights: Path, **more: Any) -> VideoToAudioEvaluation:
     return VideoToAudioEvaluation(
         str(weights),
-        without_positions=str(weights),
-        without_connector="nowhere/at_all",
+        variants={"without_positions": str(weights), "without_connector": "nowhere/at_all"},
         classes=("hammering", "footsteps"),
         clips_per_class=2,
         clip_duration_s=0.8,
