@@ -73,7 +73,7 @@ def score(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         n_shown=arguments.show,
     )
-    judges = [load_judge(name, Path(path) if path else None, arguments.device) for name, _, path in given]
+    judges = [load_judge(name, path, arguments.device) for name, _, path in given]
     results = compare(
         arguments.generated, arguments.reference, arguments.out, settings, judges=judges, callback=_progress()
     )

@@ -15,7 +15,7 @@ import numpy as np
 from audio_agent_zoo.app.systems_picture import SystemRow, draw_long_prompts
 from audio_agent_zoo.evaluation.comparison import ScoreSettings
 from audio_agent_zoo.evaluation.folders import Audio
-from audio_agent_zoo.evaluation.judges import load_judge
+from audio_agent_zoo.evaluation.judges import load_caption_judge, load_judge
 from audio_agent_zoo.evaluation.other_systems import Generate, load_system
 from audio_agent_zoo.evaluation.prompt_sets import COMPLEX_CAPTIONS, audiocaps_captions, joined_pairs, sampled
 from audio_agent_zoo.evaluation.report import write_report
@@ -25,8 +25,6 @@ from audio_agent_zoo.evaluation.sounds import Advance, SoundStore, weights_key
 from audio_agent_zoo.evaluation.system_scores import SystemScores
 from audio_agent_zoo.evaluation.tables import Table
 from audio_agent_zoo.media import read_audio
-from audio_agent_zoo.metrics.feature_networks import Clap, clap
-from audio_agent_zoo.metrics.mini_networks import mini_audio_text
 from audio_agent_zoo.pipelines.audio_agent import AudioAgent
 from audio_agent_zoo.planner.plan import Plan
 from audio_agent_zoo.rates import SAMPLE_RATE, n_samples
@@ -117,8 +115,8 @@ class CaptionTableEvaluator:
     def __init__(self, settings: CaptionTableEvaluation, output: Path) -> None:
         self.settings = settings
         self.agent = AudioAgent.from_pretrained(settings.weights, planner=settings.planner, device=settings.device)
-        self.judge = load_judge(settings.judge, Path(settings.judge_weights) if settings.judge_weights else None)
-        self.clap: Clap = mini_audio_text() if settings.caption_judge == "mini" else clap(settings.caption_judge)
+        self.judge = load_judge(settings.judge, settings.judge_weights)
+        self.clap = load_caption_judge(settings.caption_judge)
         self.store = SoundStore(output / "sounds")
         self.files: dict[tuple[str, str], list[Path]] = {}
         self.protocols: dict[str, dict[str, Any]] = {}

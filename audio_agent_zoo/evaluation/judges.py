@@ -10,8 +10,9 @@ from torch import Tensor
 
 from audio_agent_zoo.hub import resolve
 from audio_agent_zoo.metrics.classifier_networks import melception, passt
-from audio_agent_zoo.metrics.feature_networks import CLAP, clap, panns_cnn14, vggish
+from audio_agent_zoo.metrics.feature_networks import CLAP, Clap, clap, panns_cnn14, vggish
 from audio_agent_zoo.metrics.features import FeatureNetwork, on_device
+from audio_agent_zoo.metrics.mini_networks import mini_audio_text
 from audio_agent_zoo.metrics.public_weights import MELCEPTION_STATISTICS, file_hash
 from audio_agent_zoo.models.foley_classifier import FoleyClassifier
 from audio_agent_zoo.rates import SAMPLE_RATE, n_samples
@@ -101,13 +102,13 @@ JUDGES = tuple(_LOADERS)
 """Every judge there is: the small one that comes with the package, and the public ones."""
 
 
-def load_judge(name: str, weights: Path | None = None, device: str = "cpu") -> Judge:
+def load_judge(name: str, weights: str | Path = "", device: str = "cpu") -> Judge:
     """Load a judge; nothing is downloaded.
 
     Args:
         name: One of `JUDGES`.
         weights: Its published file, of melception with its statistics beside it, or folder for clap; of mini a
-            published folder, the bundled one when None.
+            published folder, the bundled one when empty.
         device: Where it runs.
 
     Raises:
@@ -116,7 +117,19 @@ def load_judge(name: str, weights: Path | None = None, device: str = "cpu") -> J
     """
     if name not in _LOADERS:
         raise ValueError(f"network is {name!r}; choose among {', '.join(JUDGES)}.")
-    return _LOADERS[name](weights, device)
+    return _LOADERS[name](Path(weights) if weights else None, device)
+
+
+def load_caption_judge(name: str) -> Clap:
+    """The network that tells whether a sound is what a caption says.
+
+    Args:
+        name: "mini" for foley-mini's own, or a folder or repository of a CLAP.
+
+    Raises:
+        WeightsError: If its weights are not there.
+    """
+    return mini_audio_text() if name == "mini" else clap(name)
 
 
 @torch.inference_mode()

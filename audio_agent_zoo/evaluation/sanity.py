@@ -12,14 +12,13 @@ import numpy as np
 from audio_agent_zoo.app.sanity_picture import Panel, draw_panels
 from audio_agent_zoo.evaluation.comparison import ScoreSettings
 from audio_agent_zoo.evaluation.folders import Audio
-from audio_agent_zoo.evaluation.judges import load_judge
+from audio_agent_zoo.evaluation.judges import load_caption_judge, load_judge
 from audio_agent_zoo.evaluation.report import write_report
 from audio_agent_zoo.evaluation.results import Figure, write_results
 from audio_agent_zoo.evaluation.system_scores import SystemScores
 from audio_agent_zoo.evaluation.tables import Table
 from audio_agent_zoo.evaluation.video_spaces import mini_space
 from audio_agent_zoo.evaluation.video_systems import VideoSystems, VideoSystemSettings
-from audio_agent_zoo.metrics.mini_networks import mini_audio_text
 from audio_agent_zoo.metrics.onsets import CONDFOLEY, MMAUDIO
 from audio_agent_zoo.rates import n_samples
 
@@ -161,7 +160,7 @@ class SanityCheck:
     def __init__(self, settings: SanityEvaluation, output: Path, recipe: Path) -> None:
         self.settings = settings
         self.systems = VideoSystems(settings, output, recipe)
-        clap = mini_audio_text()
+        clap = load_caption_judge("mini")
         self.scores = SystemScores(
             self.systems.names,
             load_judge("mini"),

@@ -11,7 +11,7 @@ import numpy as np
 from audio_agent_zoo.app.systems_picture import SystemRow, draw_video_systems
 from audio_agent_zoo.evaluation.comparison import ScoreSettings
 from audio_agent_zoo.evaluation.folders import Audio
-from audio_agent_zoo.evaluation.judges import load_judge
+from audio_agent_zoo.evaluation.judges import load_caption_judge, load_judge
 from audio_agent_zoo.evaluation.report import write_report
 from audio_agent_zoo.evaluation.report_clips import ReportClip, ReportSound, spread_over
 from audio_agent_zoo.evaluation.results import Figure, write_results
@@ -20,8 +20,6 @@ from audio_agent_zoo.evaluation.tables import Table
 from audio_agent_zoo.evaluation.video_spaces import mini_space, wav2clip_space
 from audio_agent_zoo.evaluation.video_systems import VideoSystems, VideoSystemSettings
 from audio_agent_zoo.media import read_audio
-from audio_agent_zoo.metrics.feature_networks import Clap, clap
-from audio_agent_zoo.metrics.mini_networks import mini_audio_text
 from audio_agent_zoo.metrics.onsets import CONDFOLEY, detect_onsets
 from audio_agent_zoo.pipelines.video_to_audio_parts import VideoToAudioParts
 from audio_agent_zoo.rates import SAMPLE_RATE
@@ -99,8 +97,8 @@ class VideoTableEvaluator:
         self.settings = settings
         if unknown := [name for name in settings.references if name not in _REFERENCES]:
             raise ValueError(f"references hold {unknown}; choose among {', '.join(_REFERENCES)}.")
-        self.judge = load_judge(settings.judge, Path(settings.judge_weights) if settings.judge_weights else None)
-        self.clap: Clap = mini_audio_text() if settings.caption_judge == "mini" else clap(settings.caption_judge)
+        self.judge = load_judge(settings.judge, settings.judge_weights)
+        self.clap = load_caption_judge(settings.caption_judge)
         self.systems = VideoSystems(settings, output, recipe)
         metrics = _METRICS if self.judge.logits else _METRICS[:-1]
         self.scores = SystemScores(
