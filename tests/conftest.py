@@ -7,6 +7,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 # Set before anything imports torch, huggingface_hub or matplotlib, which read them once.
 _HUB_HOME = tempfile.mkdtemp(prefix="audio_agent_zoo_hub_")
@@ -33,6 +34,9 @@ import pytest  # noqa: E402
 import pytest_socket  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
+if TYPE_CHECKING:
+    from tests.loopback_chat_api import ChatServer
+
 LOOPBACK = ["127.0.0.1", "::1", "localhost"]
 
 settings.register_profile("here", deadline=None)
@@ -49,6 +53,18 @@ def pytest_runtest_setup() -> None:
 def pytest_unconfigure() -> None:
     """Remove the empty cache that stood in for the user's."""
     shutil.rmtree(_HUB_HOME, ignore_errors=True)
+
+
+@pytest.fixture
+def chat_server(monkeypatch: pytest.MonkeyPatch) -> Iterator["ChatServer"]:
+    """A chat API on loopback, its key in the environment, and nothing known yet of what it can."""
+    from audio_agent_zoo.planner.openai_planner import KEY_ENV, OpenAIPlanner
+    from tests.loopback_chat_api import KEY, ChatServer
+
+    monkeypatch.setenv(KEY_ENV, KEY)
+    monkeypatch.setattr(OpenAIPlanner, "_known_rungs", {})
+    with ChatServer() as running:
+        yield running
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,9 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+KEY = "sk-test-sentinel-0123456789"
+"""What a client sends and nobody may write down."""
+
 GOOD = {
     "reply": "Rain, then a dog.",
     "mode": "new",

@@ -1,13 +1,11 @@
 """Sound files, made with the real libraries, and what happens when they are broken."""
 
 import io
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from numpy.typing import NDArray
 
 from audio_agent_zoo.errors import MediaError
 from audio_agent_zoo.media import (
@@ -16,20 +14,7 @@ from audio_agent_zoo.media import (
     write_video,
 )
 from audio_agent_zoo.mixing import Placement, mix
-
-RATE = 16_000
-Audio = NDArray[np.float32]
-Frames = NDArray[np.uint8]
-
-
-def tone(seconds: float, hertz: float = 440.0, rate: int = RATE) -> Audio:
-    return (0.4 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
-
-
-def grey_frames(values: Sequence[int], height: int = 48, width: int = 64) -> Frames:
-    frames = np.zeros((len(values), height, width, 3), np.uint8)
-    frames[:] = np.asarray(values, np.uint8)[:, None, None, None]
-    return frames
+from tests.media.clips import RATE, Audio, grey_frames, tone
 
 
 @pytest.mark.parametrize("seconds", [0.25, 0.30001, 9.99997, 10.0, 600.0])

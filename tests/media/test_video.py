@@ -8,7 +8,6 @@ import av
 import numpy as np
 import pytest
 import soundfile
-from numpy.typing import NDArray
 
 from audio_agent_zoo.errors import MediaError
 from audio_agent_zoo.media import (
@@ -18,20 +17,7 @@ from audio_agent_zoo.media import (
     read_audio,
     write_video,
 )
-
-RATE = 16_000
-Audio = NDArray[np.float32]
-Frames = NDArray[np.uint8]
-
-
-def tone(seconds: float, hertz: float = 440.0, rate: int = RATE) -> Audio:
-    return (0.4 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
-
-
-def grey_frames(values: Sequence[int], height: int = 48, width: int = 64) -> Frames:
-    frames = np.zeros((len(values), height, width, 3), np.uint8)
-    frames[:] = np.asarray(values, np.uint8)[:, None, None, None]
-    return frames
+from tests.media.clips import RATE, Frames, grey_frames, tone
 
 
 def write_timed(path: Path, frames: Frames, times_s: Sequence[float], rotation: int = 0) -> None:

@@ -1,7 +1,6 @@
 """Every kind of edit with a chat planner over the wire; then the same conversation from its record."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,26 +9,16 @@ import numpy as np
 import pytest
 
 from audio_agent_zoo.planner.errors import NotRecordedError
-from audio_agent_zoo.planner.openai_planner import KEY_ENV, OpenAIPlanner
+from audio_agent_zoo.planner.openai_planner import OpenAIPlanner
 from audio_agent_zoo.planner.recorded_planner import RecordedPlanner
 from audio_agent_zoo.planner.rule_planner import RulePlanner
 from audio_agent_zoo.studio.session import Session
 from audio_agent_zoo.studio.step_sounds import RenderSettings
 from audio_agent_zoo.studio.turn import Turn
-from tests.loopback_chat_api import ChatServer
+from tests.loopback_chat_api import KEY, ChatServer
 from tests.studio.sessions import tiny_agent
 
-KEY = "sk-test-sentinel-0123456789"
 QUICK = RenderSettings(num_inference_steps=2)
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
-    monkeypatch.setenv(KEY_ENV, KEY)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
-    monkeypatch.setattr(OpenAIPlanner, "_known_rungs", {})
-    with ChatServer() as running:
-        yield running
 
 
 def _event(name: str, prompt: str, start: float, end: float, level: float = -18, **more: Any) -> dict[str, Any]:
@@ -143,31 +132,31 @@ def _steps(turn: Turn) -> dict[str, tuple[str, float, float]]:
     return {step.id: (step.prompt, step.start_s, step.end_s) for step in turn.plan.steps}
 
 
-def test_every_kind_of_edit_over_the_wire_and_again_from_its_record(server: ChatServer, tmp_path: Path) -> None:
+def test_every_kind_of_edit_over_the_wire_and_again_from_its_record(chat_server: ChatServer, tmp_path: Path) -> None:
     record = tmp_path / "answers.jsonl"
-    agent = tiny_agent(OpenAIPlanner("says", base_url=server.url, deadline_s=20, record=record))
+    agent = tiny_agent(OpenAIPlanner("says", base_url=chat_server.url, deadline_s=20, record=record))
     with agent.session(tmp_path / "live", QUICK) as live:
         for exchange in TALK:
-            asked = len(server.requests)
-            server.says = exchange.answer or "The planner must not be asked for this."
+            asked = len(chat_server.requests)
+            chat_server.says = exchange.answer or "The planner must not be asked for this."
             turn = live.say(exchange.said, duration_s=4.0)
             assert (turn.status, _steps(turn), turn.regenerated) == (
                 exchange.status,
                 exchange.steps,
                 exchange.made,
             ), f"{exchange.said}: {turn.reply}"
-            assert len(server.requests) - asked == (exchange.answer is not None), exchange.said
+            assert len(chat_server.requests) - asked == (exchange.answer is not None), exchange.said
             assert (turn.status == "ok") or turn.reply.count("?") <= 1
         levels = {step.id: step.level_lufs for turn in live.turns[3:4] if turn.plan for step in turn.plan.steps}
         assert levels == {"e1": -18, "e3": -12, "e2": -18}
-    _check_replay(live, record, server, tmp_path / "again")
+    _check_replay(live, record, chat_server, tmp_path / "again")
 
 
-def _check_replay(live: Session, record: Path, server: ChatServer, folder: Path) -> None:
+def _check_replay(live: Session, record: Path, chat_server: ChatServer, folder: Path) -> None:
     text = record.read_text(encoding="utf-8")
-    assert KEY not in text and "127.0.0.1" not in text and len(text.splitlines()) == len(server.requests)
+    assert KEY not in text and "127.0.0.1" not in text and len(text.splitlines()) == len(chat_server.requests)
     planner = RecordedPlanner(record)
-    asked = len(server.requests)
+    asked = len(chat_server.requests)
     with tiny_agent(planner).session(folder, QUICK) as again:
         for turn in live.turns:
             same = again.say(turn.user, duration_s=4.0)
@@ -176,14 +165,16 @@ def _check_replay(live: Session, record: Path, server: ChatServer, folder: Path)
         elsewhere = again.say("and now a flock of geese")
         assert elsewhere.status == "failed" and "answers.jsonl holds no answer" in elsewhere.reply
         assert again.plan == live.plan
-    assert len(server.requests) == asked, "nothing was asked"
+    assert len(chat_server.requests) == asked, "nothing was asked"
     assert repr(planner) == f"RecordedPlanner({str(record)!r}, model='says')"
 
 
-def test_an_answer_that_had_to_be_asked_for_twice_and_a_refusal_of_the_api(server: ChatServer, tmp_path: Path) -> None:
+def test_an_answer_that_had_to_be_asked_for_twice_and_a_refusal_of_the_api(
+    chat_server: ChatServer, tmp_path: Path
+) -> None:
     record = tmp_path / "r" / "answers.jsonl"
     for model in ("prose-once", "refusal"):
-        live = OpenAIPlanner(model, base_url=server.url, record=record)
+        live = OpenAIPlanner(model, base_url=chat_server.url, record=record)
         if model == "refusal":
             with pytest.raises(Exception, match="I will not") as refused:
                 live.plan("a riot")

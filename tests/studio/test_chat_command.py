@@ -9,10 +9,9 @@ import pytest
 import soundfile
 
 from audio_agent_zoo import cli
-from audio_agent_zoo.planner.openai_planner import BASE_URL_ENV, KEY_ENV, MODEL_ENV, OpenAIPlanner
+from audio_agent_zoo.planner.openai_planner import BASE_URL_ENV, MODEL_ENV
 from tests.loopback_chat_api import ChatServer
 
-KEY = "sk-test-sentinel-0123456789"
 QUICK = ["--duration", "2", "--steps", "1"]
 
 
@@ -57,16 +56,13 @@ undo
 
 
 def test_a_chat_is_recorded_and_replayed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], chat_server: ChatServer
 ) -> None:
-    monkeypatch.setenv(KEY_ENV, KEY)
-    monkeypatch.setattr(OpenAIPlanner, "_known_rungs", {})
     record = tmp_path / "answers.jsonl"
-    with ChatServer() as server:
-        monkeypatch.setenv(BASE_URL_ENV, server.url)
-        monkeypatch.setenv(MODEL_ENV, "ok")
-        live = ["chat", "--session", str(tmp_path / "live"), "--record", str(record), *QUICK]
-        assert cli.main([*live, "--say", "rain, then a dog"]) == 0
+    monkeypatch.setenv(BASE_URL_ENV, chat_server.url)
+    monkeypatch.setenv(MODEL_ENV, "ok")
+    live = ["chat", "--session", str(tmp_path / "live"), "--record", str(record), *QUICK]
+    assert cli.main([*live, "--say", "rain, then a dog"]) == 0
     shown = capsys.readouterr().out
     monkeypatch.delenv(BASE_URL_ENV)
     again = ["chat", "--session", str(tmp_path / "again"), "--replay", str(record), *QUICK]
