@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -16,13 +17,13 @@ from torch import Tensor, nn
 from audio_agent_zoo.hub import TEXT_TO_AUDIO, VIDEO_TO_AUDIO, push_folder, resolve
 from audio_agent_zoo.media import iter_frames, probe_video
 from audio_agent_zoo.models.frame_encoder import check_frames
-from audio_agent_zoo.models.semantic_token_lm import Sampling
 from audio_agent_zoo.pipelines.picture_motion import PictureMotion, notes_on
 from audio_agent_zoo.pipelines.text_to_audio import TextToAudioOutput, TextToAudioPipeline
 from audio_agent_zoo.pipelines.text_to_audio_request import Request
+from audio_agent_zoo.pipelines.token_writing import TokenWriter
 from audio_agent_zoo.pipelines.video_to_audio_parts import VideoToAudioParts, load_base
 from audio_agent_zoo.pipelines.visual_guide import VisualGuide
-from audio_agent_zoo.rates import FRAME_RATE, SEMANTIC_TOKEN_RATE, check_duration, n_semantic_tokens, n_video_frames
+from audio_agent_zoo.rates import FRAME_RATE, check_duration, n_semantic_tokens, n_video_frames
 
 Progress = Callable[[str, int, int], None]
 """Called as `(stage, done, in all)`; stages are "frames", "tokens" and "denoise"."""
@@ -200,7 +201,7 @@ class VideoToAudioPipeline:
         seeds: Sequence[int],
         callback: Progress | None = None,
     ) -> list[Tensor]:
-        """Semantic tokens of videos; those of one length are written together.
+        """Semantic tokens of videos; those of one length are written together, long ones in stretches side by side.
 
         Args:
             videos: Encoded videos.
@@ -208,58 +209,19 @@ class VideoToAudioPipeline:
             seeds: One each.
             callback: Progress.
         """
+        writer = TokenWriter(self.parts)
         tokens: dict[int, Tensor] = {}
         for length in sorted({n_semantic_tokens(video.duration_s) for video in videos}):
             rows = [i for i, video in enumerate(videos) if n_semantic_tokens(video.duration_s) == length]
-            written = self._write(
+            written = writer.write(
                 [videos[i].frames for i in rows],
                 [captions[i] for i in rows],
                 [seeds[i] for i in rows],
                 length,
-                callback,
+                None if callback is None else partial(callback, "tokens"),
             )
-            tokens.update(zip(rows, written.cpu(), strict=True))
+            tokens.update(zip(rows, written, strict=True))
         return [tokens[i] for i in range(len(videos))]
-
-    def _write(
-        self,
-        frames: list[Tensor],
-        captions: list[str],
-        seeds: list[int],
-        length: int,
-        callback: Progress | None,
-    ) -> Tensor:
-        """Tokens `(batch, length)`, window by window; each goes on from the last tokens of the one before."""
-        video, lm = self.parts.video, self.parts.lm
-        window, context = video.window_tokens, min(video.context_tokens, video.window_tokens - 1)
-        sampling = Sampling(video.temperature, video.top_k or None, video.change_bias)
-        shown = torch.arange(n_video_frames(length / SEMANTIC_TOKEN_RATE))
-        seen = torch.stack([one[shown.clamp(max=len(one) - 1)] for one in frames])
-        embedded = self.parts.connector(seen.to(self.base.device), length)
-        written: Tensor | None = None
-        start = 0
-        while written is None or written.shape[1] < length:
-            count = window if video.fixed_window else min(window, length - start)
-            stretch = self.parts.connector.stretch(embedded, start, count)
-            done = 0 if written is None else written.shape[1]
-            given = None if written is None or done == start else written[:, start:]
-
-            def advance(step: int, total: int, done: int = done) -> None:
-                if callback is not None:
-                    callback("tokens", min(length, done + step), length)
-
-            made = lm.generate(
-                captions,
-                stretch,
-                count,
-                given=given,
-                sampling=sampling,
-                seeds=[s + start for s in seeds],
-                callback=advance,
-            )
-            written = made if written is None else torch.cat([written[:, :start], made], dim=1)
-            start += count - context
-        return written[:, :length]
 
     @torch.inference_mode()
     def render(

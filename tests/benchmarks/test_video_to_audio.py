@@ -14,7 +14,9 @@ from transformers import Gemma2Config, Gemma2ForCausalLM, LogitsProcessor, Logit
 
 from audio_agent_zoo.media import iter_frames, write_video
 from audio_agent_zoo.models.semantic_token_lm import LoraSettings, SemanticTokenLM
-from audio_agent_zoo.pipelines.video_to_audio import VideoToAudioPipeline
+from audio_agent_zoo.pipelines import token_writing
+from audio_agent_zoo.pipelines.video_to_audio import EncodedVideo, VideoToAudioPipeline
+from audio_agent_zoo.rates import n_video_frames
 from tests.public_dimensions import gemma_config, gemma_vocabulary
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(2400)]
@@ -144,6 +146,20 @@ def test_tokens_of_many_clips_against_one_by_one() -> None:
     alone = best_of(2, lambda: [tokenizer.encode([clip]) for clip in clips])
     print(f"\n{32 * 2.56 / together:.0f} s of sound per second; one by one takes {alone / together:.2f} times as long")
     assert alone / together >= 0.95
+
+
+def test_stretches_side_by_side_against_one_window_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = VideoToAudioPipeline.from_pretrained("foley-mini")
+    seconds = 180.0
+    frames = torch.randn(n_video_frames(seconds), pipeline.parts.frame_encoder.dim)
+    video = EncodedVideo(frames, seconds, True)
+    beside = best_of(1, lambda: pipeline.write_tokens([video], ["footsteps"], [0]))
+    monkeypatch.setattr(token_writing, "STRETCH_TOKENS", 10**9)
+    after = best_of(1, lambda: pipeline.write_tokens([video], ["footsteps"], [0]))
+    print(
+        f"\n{seconds:.0f} s of video: {beside:.1f} s; one window after another takes {after / beside:.2f} times as long"
+    )
+    assert after / beside >= 2
 
 
 def test_frames_against_the_decoder_alone(tmp_path: Path) -> None:
