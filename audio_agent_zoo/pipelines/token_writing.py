@@ -14,7 +14,7 @@ STRETCH_TOKENS = 1000
 """Shortest stretch of a long video, 20 s: shorter ones have more seams, and more context to write anew."""
 
 _ROWS = 8
-"""Stretches written at once. A step reads all weights for one token as for eight, so eight cost little more than one."""
+"""Stretches written at once: a step reads all weights for one token as for eight."""
 
 Progress = Callable[[int, int], None]
 
