@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from audio_agent_zoo.cli import main
-from audio_agent_zoo.cli.weights import find_recipe
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -45,7 +44,7 @@ def test_a_command_is_one_that_the_program_takes(command: str, capsys: pytest.Ca
     words = shlex.split(command, comments=True)[1:]
     recipes = [word for word in words if word.endswith(".yaml")]
     for recipe in recipes:
-        assert find_recipe(ROOT / recipe).is_file()
+        assert list(ROOT.glob(recipe)), f"there is no {recipe}"
     if words[0] == "fit":
         assert words[1] == "--config"
         assert recipes

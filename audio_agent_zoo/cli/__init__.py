@@ -122,10 +122,12 @@ def _parser() -> argparse.ArgumentParser:
     fit.set_defaults(run=weights.fit)
 
     evaluate = commands.add_parser(
-        "evaluate", help="run an evaluation recipe, or go on with it: results.json, .md, .html"
+        "evaluate", help="run evaluation recipes, or go on with them: results.json, .md, .html"
     )
-    evaluate.add_argument("recipe", type=Path)
-    evaluate.add_argument("--out", type=Path, help="folder of results and sounds (default: the recipe's)")
+    evaluate.add_argument("recipes", type=Path, nargs="+", metavar="recipe")
+    evaluate.add_argument(
+        "--out", type=Path, help="folder of results and sounds (default: the recipe's); one in it for each of several"
+    )
     evaluate.add_argument("--check", action="store_true", help="fail if a figure leaves its committed interval")
     evaluate.set_defaults(run=scoring.evaluate)
 

@@ -132,19 +132,25 @@ def card(arguments: argparse.Namespace) -> int:
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
-    """Run an evaluation recipe and print its figures, and how they stand to the committed ones."""
+    """Run evaluation recipes and print their figures, and how they stand to the committed ones."""
     from audio_agent_zoo.cli.weights import find_recipe
     from audio_agent_zoo.evaluation import evaluate as run_evaluation
     from audio_agent_zoo.evaluation import read_recipe, results_table
-    from audio_agent_zoo.evaluation.reproduction import committed_results, compare
+    from audio_agent_zoo.evaluation.reproduction import Reproduction, committed_results, compare
 
-    recipe = find_recipe(arguments.recipe)
+    recipes = [find_recipe(path) for path in arguments.recipes]
     # Before anything is made, so that a recipe without committed results is refused at once.
-    committed = committed_results(recipe, read_recipe(recipe).weights) if arguments.check else None
-    results = run_evaluation(recipe, arguments.out)
-    print(results_table(results))
-    if committed is None:
-        return 0
-    found = compare(results, committed)
-    print(found)
-    return 0 if found.holds else 1
+    weights = [read_recipe(recipe).weights for recipe in recipes]
+    committed = list(map(committed_results, recipes, weights)) if arguments.check else []
+    found = list[Reproduction]()
+    for i, recipe in enumerate(recipes):
+        out = arguments.out / recipe.stem if arguments.out and len(recipes) > 1 else arguments.out
+        results = run_evaluation(recipe, out)
+        print(results_table(results))
+        if arguments.check:
+            found.append(compare(results, committed[i]))
+            print(found[-1], flush=True)
+    if len(found) > 1:
+        for recipe, one in zip(recipes, found, strict=True):
+            print(f"{recipe.stem:<28}{'reproduced' if one.holds else 'NOT reproduced'}")
+    return 0 if all(one.holds for one in found) else 1

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -131,7 +132,7 @@ def test_conversations_with_foley_mini_are_understood() -> None:
 
 
 def test_the_command_holds_figures_against_those_beside_the_weights(
-    weights: Path, first: tuple[Path, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+    weights: Path, first: tuple[Path, dict[str, Any]], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """The sounds of the first run lie in its folder, so that nothing is made here."""
     folder, results = first
@@ -148,4 +149,13 @@ def test_the_command_holds_figures_against_those_beside_the_weights(
     committed.write_text(json.dumps({**results, "figures": other}), encoding="utf-8")
     assert cli.main(command) == 1
     assert "outside  planned_single_caption_similarity" in capsys.readouterr().out
+    # Several at once: one that fails is named, and the others are run all the same.
+    again = shutil.copy(recipe, folder / "again_eval.yaml")
+    shutil.copytree(folder / "sounds", tmp_path / "several" / "tiny_eval" / "sounds")
+    shutil.copytree(folder / "sounds", tmp_path / "several" / "again_eval" / "sounds")
+    (weights / "again_results.json").write_text(json.dumps(results), encoding="utf-8")
+    assert cli.main(["evaluate", str(recipe), str(again), "--out", str(tmp_path / "several"), "--check"]) == 1
+    told = capsys.readouterr().out.splitlines()[-2:]
+    assert [line.split(maxsplit=1) for line in told] == [["tiny_eval", "NOT reproduced"], ["again_eval", "reproduced"]]
+    (weights / "again_results.json").unlink()
     committed.unlink()
