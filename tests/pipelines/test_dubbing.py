@@ -7,6 +7,7 @@ import av
 import numpy as np
 import pytest
 
+from audio_agent_zoo.app import timeline
 from audio_agent_zoo.cli import FILES, USAGE, main
 from audio_agent_zoo.media import probe_video, read_audio, write_video
 from audio_agent_zoo.pipelines.dubbing import Layer, dub
@@ -78,6 +79,17 @@ def test_the_command_keeps_the_picture_and_writes_everything(
     said = capsys.readouterr().out
     assert "memory" in said and "foley-mini" in said
     assert not json.dumps(said).count(str(Path(__file__).parents[2]))
+
+
+def test_the_picture_marks_onsets_of_the_video_and_not_of_the_layers(
+    hammering: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marked = list[list[float]]()
+    monkeypatch.setattr(timeline, "draw_timeline", lambda *arguments, onsets_s, **more: marked.append(onsets_s))
+    plain = ["dub", str(hammering), "--caption", "hammering on metal", "--steps", "2", "--out", str(tmp_path / "a.mp4")]
+    for layers in ([], ["--layer", "0-end: a church bell rings"]):
+        assert main([*plain, *layers]) == 0
+    assert marked[0] and marked[0] == marked[1]
 
 
 def test_bad_videos_leave_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
