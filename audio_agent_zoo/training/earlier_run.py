@@ -39,9 +39,15 @@ class EarlierRun:
         Raises:
             AudioAgentError: If it can't be read.
         """
-        path = folder / LAST
-        if not path.is_file():
-            return None
+        return cls.read(folder / LAST) if (folder / LAST).is_file() else None
+
+    @classmethod
+    def read(cls, path: Path) -> "EarlierRun":
+        """Read a checkpoint; nothing in it is run, whoever wrote it.
+
+        Raises:
+            AudioAgentError: If it can't be read, or holds more than tensors and plain values.
+        """
         try:
             kept = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
             return cls(
@@ -52,8 +58,8 @@ class EarlierRun:
             )
         except Exception as error:  # whatever a damaged archive makes torch raise
             raise AudioAgentError(
-                f"{path} can't be read: {type(error).__name__}. Start anew with --fresh, or name another checkpoint "
-                "with --ckpt_path."
+                f"{path} can't be read as tensors and plain values ({type(error).__name__}); nothing else of it was "
+                "opened. Start anew with --fresh, or name a checkpoint that audio-agent fit wrote with --ckpt_path."
             ) from error
 
     def ended(self, max_steps: int) -> str:

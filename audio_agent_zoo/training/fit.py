@@ -64,6 +64,16 @@ class FitCLI(LightningCLI):
             help="Logger in place of the recipe's: wandb (WANDB_MODE=offline works), tensorboard, csv or none.",
         )
 
+    def _parse_ckpt_path(self) -> None:
+        """Look at a named checkpoint first; Lightning would further put its settings in place of the command's.
+
+        Raises:
+            AudioAgentError: If it can't be read.
+        """
+        chosen = self.config[self.config.subcommand] if self.config.get("subcommand") else {}
+        if (path := chosen.get("ckpt_path")) and Path(path).is_file():
+            EarlierRun.read(Path(path))
+
     def before_instantiate_classes(self) -> None:
         """Take `fresh` out of the configuration, which is kept with the run and may be used again."""
         chosen = self.config[self.subcommand] if self.subcommand else self.config
@@ -105,9 +115,9 @@ class FitCLI(LightningCLI):
             _say(f"Memory of one process, by the shapes of its parts:\n{plan.table(_card_gb(self.trainer))}")
 
     def fit(self, model: LightningModule, **kwargs: Any) -> None:
-        """Train, unless that is done."""
+        """Train, unless that is done; a checkpoint is read as tensors and plain values alone."""
         if not self.nothing_to_do:
-            self.trainer.fit(model, **kwargs)
+            self.trainer.fit(model, **{**kwargs, "weights_only": True})
 
 
 def _cli(arguments: list[str], *, run: bool) -> FitCLI:

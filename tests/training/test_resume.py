@@ -46,6 +46,38 @@ def published(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
+def test_a_named_checkpoint_does_not_bring_its_settings(frozen: Path, features: Path, tmp_path: Path) -> None:
+    arguments = command("custom/visual_adapter", tmp_path, frozen, features, max_steps=1)
+    fit(arguments)
+    more = ["--model.init_args.learning_rate", "0.123", "--trainer.max_steps", "2"]
+    cli = fit([*arguments, *more, "--ckpt_path", str(tmp_path / "run" / "last.ckpt")])
+    assert cli.model.hparams["learning_rate"] == 0.123 and cli.trainer.global_step == 2
+
+
+class Evil:
+    """Leaves a file behind where its pickle is opened."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_checkpoint_that_would_run_code_is_refused_and_does_not(
+    named: bool, frozen: Path, features: Path, tmp_path: Path
+) -> None:
+    arguments = command("custom/visual_adapter", tmp_path, frozen, features)
+    ran, place = tmp_path / "ran", tmp_path / ("other.ckpt" if named else "run/last.ckpt")
+    torch.save({"global_step": 1, "callbacks": {}, "state_dict": {"x": Evil(ran)}}, place)
+    with pytest.raises(AudioAgentError, match=r"can't be read as tensors and plain values \(UnpicklingError\)"):
+        fit([*arguments, *(("--ckpt_path", str(place)) if named else ())])
+    assert not ran.exists() and not list((tmp_path / "run").glob("lightning_logs"))
+    torch.load(place, weights_only=False)
+    assert ran.exists(), "it would have"
+
+
 @pytest.mark.parametrize("accumulated", [1, 2])
 @pytest.mark.parametrize("stage", STAGES)
 def test_from_every_checkpoint_the_end_is_the_same(
