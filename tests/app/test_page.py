@@ -91,13 +91,12 @@ def test_a_request_an_edit_an_undo_and_an_export(page: Any, tmp_path: Path) -> N
     page.locator("#timeline img").wait_for()
 
     page.locator(_PROMPT_1, has_text="Rain").dblclick()
-    page.keyboard.press("Control+A")
-    page.keyboard.type("Thunder")
+    page.get_by_label("Edit cell").fill("Thunder")
     page.keyboard.press("Enter")
     _status(page, "applying makes e1")
     page.click("#apply")
     _status(page, "2.00 s")
-    page.locator(".plan-card tr", has_text="Thunder").wait_for()
+    page.locator(".plan-card td").get_by_text("Thunder", exact=True).wait_for()
     assert page.locator(".plan-card").nth(1).locator("tr", has_text="kept").count() == 1
 
     page.click("#undo")
