@@ -1,8 +1,12 @@
 """Commands about published folders: push, compact, zoo, plan-memory."""
 
 import argparse
-import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+_HEADLINES = ("full_", "planned_", "named_", "audio_agent_", "in_order_")
+"""How figures of a whole system begin in our evaluations."""
 
 
 def push(arguments: argparse.Namespace) -> int:
@@ -37,6 +41,7 @@ def zoo(arguments: argparse.Namespace) -> int:
     """List published folders: the bundled ones, and those named."""
     from audio_agent_zoo.hub import BUNDLED, resolve
     from audio_agent_zoo.published import PublishedConfig, weight_files
+    from audio_agent_zoo.published_card import read_results
 
     for name in [*BUNDLED, *arguments.folders]:
         folder = resolve(name)
@@ -51,10 +56,16 @@ def zoo(arguments: argparse.Namespace) -> int:
             print(f"  {part.subfolder:<24}{mega:8.2f} MB")
         for part_name, base in config.bases.items():
             print(f"  {part_name:<24}from {base.repo}{'@' + base.revision if base.revision else ''}  {base.license}")
-        for path in sorted(folder.glob("*results.json")):
-            figures = json.loads(path.read_text(encoding="utf-8"))["figures"]
-            print("  " + "  ".join(f"{figure['name']} {figure['value']:.3g}" for figure in figures[:6]))
+        for file, results in read_results(folder).items():
+            print(f"  {file.removesuffix('.json'):<24}{_scores(results['figures'])}")
     return 0
+
+
+def _scores(figures: Sequence[Mapping[str, Any]]) -> str:
+    """A few figures of the weights themselves, rather than of references and ablations."""
+    measured = [figure for figure in figures if figure["better"]]
+    own = [figure for figure in measured if figure["name"].startswith(_HEADLINES)] or measured
+    return "  ".join(f"{figure['name']} {figure['value']:.3g}" for figure in own[:4])
 
 
 def plan_memory(arguments: argparse.Namespace) -> int:

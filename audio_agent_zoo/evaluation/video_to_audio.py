@@ -144,10 +144,11 @@ class VideoToAudioEvaluator:
             "true_tokens": systems.with_true_tokens,
             **{name: partial(systems.variant, name) for name in self.settings.variants},
         }
-        figures = [*self._figures("vocoder", self._vocoded()), *self._chance()]
+        figures = list[Figure]()
         for name, files in made.items():
             if (paths := files()) is not None:
                 figures += self._figures(name, self._read(name, paths))
+        figures += [*self._figures("vocoder", self._vocoded()), *self._chance()]
         value = {figure.name: figure.value for figure in figures}
         for short in ("detection_accuracy", "average_precision"):
             floor, ceiling = value[f"text_only_{short}"], value[f"true_tokens_{short}"]
