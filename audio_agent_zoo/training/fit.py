@@ -49,6 +49,11 @@ def _card_gb(trainer: Trainer) -> float | None:
 class FitCLI(LightningCLI):
     """LightningCLI with what a run of ours always has: it goes on by itself, shows how it goes, warns in time."""
 
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """`fit` alone, without the arguments that are decided here."""
+        return {"fit": {"model", "train_dataloaders", "val_dataloaders", "datamodule", "weights_only"}}
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Arguments beside those of training, data and trainer."""
         parser.add_argument(
@@ -124,6 +129,9 @@ def _cli(arguments: list[str], *, run: bool) -> FitCLI:
     # The arguments come from our own command line; LightningCLI's advice against that is for scripts.
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
     # Ours do so: batches are numbered over the whole run.
+    # Frozen parts are, and their folder is the run's own, which goes on in it.
+    warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode at the start of training")
+    warnings.filterwarnings("ignore", message=r"Checkpoint directory .* exists and is not empty")
     warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before the epoch ended")
     return FitCLI(
         LightningModule,
