@@ -175,13 +175,18 @@ class VideoSystems:
         """The true sounds."""
         return self.given("truth", [example.audio for example in self.examples])
 
-    def another_clip(self) -> list[Path]:
-        """The true sound of the next clip of the same class: right kind, wrong time."""
+    @cached_property
+    def neighbours(self) -> list[int]:
+        """For each clip the next one of its class."""
         places: dict[str, list[int]] = {}
         for i, example in enumerate(self.examples):
             places.setdefault(example.class_name, []).append(i)
         after = {i: rows[(k + 1) % len(rows)] for rows in places.values() for k, i in enumerate(rows)}
-        return self.given("another_clip", [self.examples[after[i]].audio for i in range(len(self.examples))])
+        return [after[i] for i in range(len(self.examples))]
+
+    def another_clip(self) -> list[Path]:
+        """The true sound of the next clip of the same class: right kind, wrong time."""
+        return self.given("another_clip", [self.examples[i].audio for i in self.neighbours])
 
     def noise(self) -> list[Path]:
         """White noise."""

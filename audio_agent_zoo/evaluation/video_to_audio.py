@@ -19,9 +19,10 @@ from audio_agent_zoo.evaluation.report_clips import ReportClip, ReportSound
 from audio_agent_zoo.evaluation.results import Figure, mean, under, write_results
 from audio_agent_zoo.evaluation.video_systems import VideoSystems, VideoSystemSettings
 from audio_agent_zoo.media import read_audio, write_audio, write_video
-from audio_agent_zoo.metrics.onsets import CONDFOLEY, OnsetScore, detect_onsets, score_clip
+from audio_agent_zoo.metrics.onsets import CONDFOLEY, Onsets, detect_onsets, score_clip
 from audio_agent_zoo.models.mel import log_mel
 from audio_agent_zoo.models.mel_consistency import fit_to_mel
+from audio_agent_zoo.pipelines.token_writing import TokenWriter
 from audio_agent_zoo.rates import FRAME_RATE, SAMPLE_RATE
 
 _MEASURES = ("count_accuracy", "detection_accuracy", "average_precision")
@@ -98,29 +99,24 @@ class VideoToAudioEvaluator:
         self.settings, self.output = settings, output
         self.systems = VideoSystems(settings, output, recipe)
         self.examples = self.systems.examples
-        self.truth = [detect_onsets(example.audio, SAMPLE_RATE, CONDFOLEY) for example in self.examples]
+        self.truth = _onsets([example.audio for example in self.examples])
         self.made: dict[str, list[Audio]] = {}
+        self.heard: dict[str, list[Onsets]] = {}
 
-    def _read(self, name: str, files: Sequence[Path]) -> list[Audio]:
-        """Sounds of a system, the first ones also under names to listen by."""
-        audios = self.made[name] = [read_audio(path) for path in files]
-        for i, audio in enumerate(audios[:_SAMPLES]):
+    def _read(self, name: str, files: Sequence[Path]) -> None:
+        """Sounds of a system and their onsets; the first ones also under names to listen by."""
+        self.made[name] = [read_audio(path) for path in files]
+        self.heard[name] = _onsets(self.made[name])
+        for i, audio in enumerate(self.made[name][:_SAMPLES]):
             write_audio(self.output / f"{self._label(i)}-{name}.wav", audio, SAMPLE_RATE)
-        return audios
 
     def _label(self, i: int) -> str:
         return f"{i}-{self.examples[i].class_name}"
 
-    def _scores(self, audios: Sequence[Audio]) -> list[OnsetScore]:
-        heard = [detect_onsets(audio, SAMPLE_RATE, CONDFOLEY) for audio in audios]
-        return [score_clip(true, made, CONDFOLEY) for true, made in zip(self.truth, heard, strict=True)]
-
-    def _figures(self, name: str, audios: Sequence[Audio]) -> list[Figure]:
-        scores = self._scores(audios)
-        return [
-            mean(f"{name}_{short}", np.array([float(getattr(score, short)) for score in scores]), self.settings.seed)
-            for short in _MEASURES
-        ]
+    def _figures(self, name: str, heard: Sequence[Onsets], better: str = "higher") -> list[Figure]:
+        scores = [score_clip(true, made, CONDFOLEY) for true, made in zip(self.truth, heard, strict=True)]
+        values = {short: np.array([float(getattr(score, short)) for score in scores]) for short in _MEASURES}
+        return [mean(f"{name}_{short}", values[short], self.settings.seed, better=better) for short in _MEASURES]
 
     def _vocoded(self) -> list[Audio]:
         """True sound through the mel image and back: what no system that ends in this vocoder can beat."""
@@ -147,22 +143,17 @@ class VideoToAudioEvaluator:
         figures = list[Figure]()
         for name, files in made.items():
             if (paths := files()) is not None:
-                figures += self._figures(name, self._read(name, paths))
-        figures += [*self._figures("vocoder", self._vocoded()), *self._chance()]
+                self._read(name, paths)
+                figures += self._figures(name, self.heard[name])
+        figures += self._figures("vocoder", _onsets(self._vocoded()))
+        # What sounding right at the wrong time scores.
+        figures += self._figures("another_clip", [self.truth[i] for i in systems.neighbours], better="")
         value = {figure.name: figure.value for figure in figures}
         for short in ("detection_accuracy", "average_precision"):
             floor, ceiling = value[f"text_only_{short}"], value[f"true_tokens_{short}"]
             closed = (value[f"full_{short}"] - floor) / (ceiling - floor) if ceiling > floor else float("nan")
             figures.append(Figure(f"gap_closed_{short}", closed, "", "higher", len(self.examples)))
         return figures
-
-    def _chance(self) -> list[Figure]:
-        """The onsets of another clip of the same class: what sounding right at the wrong time scores."""
-        step = len(self.settings.classes)
-        others = [self.truth[(i + step) % len(self.truth)] for i in range(len(self.truth))]
-        scores = [score_clip(true, other, CONDFOLEY) for true, other in zip(self.truth, others, strict=True)]
-        values = {short: np.array([float(getattr(score, short)) for score in scores]) for short in _MEASURES}
-        return [mean(f"another_clip_{short}", values[short], self.settings.seed, better="") for short in _MEASURES]
 
     def scales(self) -> list[Figure]:
         """Onset figures over the weight of the visual attention, and their picture."""
@@ -171,9 +162,9 @@ class VideoToAudioEvaluator:
         for scale in self.settings.visual_scales:
             known = "full" if scale == own else "text_only" if scale == 0 else ""
             name = f"visual_scale_{scale:g}"
-            if known not in self.made:
+            if known not in self.heard:
                 self._read(name, self.systems.full(visual_scale=scale, name=name))
-            new = self._figures(name, self.made[known or name])
+            new = self._figures(name, self.heard[known or name])
             for short, figure in zip(_MEASURES, new, strict=True):
                 curves.setdefault(short.replace("_", " "), []).append(figure.value)
             figures += new
@@ -185,9 +176,8 @@ class VideoToAudioEvaluator:
 
         Pairs that no listener could tell apart are left out: A without onsets, or B with the same ones.
         """
-        heard = [detect_onsets(audio, SAMPLE_RATE, CONDFOLEY) for audio in self.made["full"]]
-        wins = list[float]()
-        for name in self.settings.classes:
+        heard, wins = self.heard["full"], list[float]()
+        for name in dict.fromkeys(example.class_name for example in self.examples):
             rows = [i for i, example in enumerate(self.examples) if example.class_name == name]
             for a, b in permutations(rows, 2):
                 if not len(self.truth[a]) or score_clip(self.truth[a], self.truth[b], CONDFOLEY).f1 == 1:
@@ -200,12 +190,14 @@ class VideoToAudioEvaluator:
     @torch.inference_mode()
     def token_accuracy(self) -> list[Figure]:
         """How often the language model's next token is right, given the true ones before it, against the commonest."""
-        hits = list[float]()
-        true = self.systems.true_tokens
-        for first in range(0, len(true), 20):
-            rows = range(first, min(first + 20, len(true)))
-            tokens = torch.stack([true[i] for i in rows])
-            hits += (self._next_tokens(rows, tokens) == tokens).float().mean(1).tolist()
+        hits, true = list[float](), self.systems.true_tokens
+        shapes = [(len(one), len(video.frames)) for one, video in zip(true, self.systems.videos, strict=True)]
+        for shape in dict.fromkeys(shapes):
+            alike = [i for i, other in enumerate(shapes) if other == shape]
+            for first in range(0, len(alike), 20):
+                rows = alike[first : first + 20]
+                tokens = torch.stack([true[i] for i in rows])
+                hits += (self._next_tokens(rows, tokens) == tokens).float().mean(1).tolist()
         everything = torch.cat(true)
         commonest = float((everything == everything.mode().values).float().mean())
         return [
@@ -213,11 +205,12 @@ class VideoToAudioEvaluator:
             Figure("unigram_token_accuracy", commonest, "", "", len(true)),
         ]
 
-    def _next_tokens(self, rows: range, tokens: Tensor) -> Tensor:
+    def _next_tokens(self, rows: Sequence[int], tokens: Tensor) -> Tensor:
         """The likeliest token after each true past `(clips, tokens)`, in windows as the pipeline writes them."""
         systems, length = self.systems, tokens.shape[1]
         parts = systems.pipeline.parts
-        window, context = parts.video.window_tokens, min(parts.video.context_tokens, parts.video.window_tokens - 1)
+        writer = TokenWriter(parts)
+        window, context = writer.window, writer.context
         captions = [systems.captions[i] for i in rows]
         embedded = parts.connector(torch.stack([systems.videos[i].frames for i in rows]), length)
         found = torch.full_like(tokens, -1)
@@ -238,9 +231,11 @@ class VideoToAudioEvaluator:
             sounds = [ReportSound("truth", None, example.audio, self.truth[i])]
             for name in ("full", "text_only", "true_tokens", *self.settings.variants):
                 if name in self.made:
-                    audio = self.made[name][i]
-                    heard = detect_onsets(audio, SAMPLE_RATE, CONDFOLEY)
-                    sounds.append(ReportSound(name.replace("_", " "), None, audio, heard))
+                    sounds.append(ReportSound(name.replace("_", " "), None, self.made[name][i], self.heard[name][i]))
             title = f"{example.class_name.replace('_', ' ')}, clip {i}"
             shown.append(ReportClip(title, tuple(sounds), {}, CONDFOLEY.tolerance_s, self.systems.captions[i]))
         return shown
+
+
+def _onsets(audios: Sequence[Audio]) -> list[Onsets]:
+    return [detect_onsets(audio, SAMPLE_RATE, CONDFOLEY) for audio in audios]

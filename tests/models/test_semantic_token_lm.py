@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
-from transformers import Gemma2Config, Gemma2ForCausalLM, LogitsProcessor, LogitsProcessorList
+from transformers import Gemma2ForCausalLM, LogitsProcessor, LogitsProcessorList
 
 from audio_agent_zoo.errors import WeightsError
 from audio_agent_zoo.models.semantic_token_lm import (
@@ -18,18 +18,10 @@ from audio_agent_zoo.models.semantic_token_lm import (
     Sampling,
     SemanticTokenLM,
 )
+from tests.public_dimensions import gemma_config
 from tests.tiny_video import N_AUDIO, semantic_token_lm
 
 CAPTIONS = ["a dog barks", "rain on a roof, somewhere far away"]
-REAL = Gemma2Config(
-    vocab_size=256_000,
-    hidden_size=2304,
-    intermediate_size=9216,
-    num_hidden_layers=26,
-    num_attention_heads=8,
-    num_key_value_heads=4,
-    head_dim=256,
-)
 
 
 def clips(lm: SemanticTokenLM, n: int = 2, n_tokens: int = 12) -> tuple[torch.Tensor, torch.Tensor]:
@@ -50,10 +42,10 @@ def enlarged(lm: SemanticTokenLM) -> Gemma2ForCausalLM:
 @pytest.mark.parametrize(("rank", "low_rank"), [(16, 20_766_720), (32, 41_533_440), (64, 83_066_880)])
 def test_trained_weights_at_the_papers_dimensions(rank: int, low_rank: int) -> None:
     vocabulary = copy.copy(semantic_token_lm().vocabulary)
-    object.__setattr__(vocabulary, "base_size", REAL.vocab_size)
+    object.__setattr__(vocabulary, "base_size", gemma_config().vocab_size)
     object.__setattr__(vocabulary, "n_audio", 500)
     with torch.device("meta"):
-        lm = SemanticTokenLM(Gemma2ForCausalLM(REAL), vocabulary, LoraSettings(rank, rank))
+        lm = SemanticTokenLM(Gemma2ForCausalLM(gemma_config()), vocabulary, LoraSettings(rank, rank))
     trained = {name: p for name, p in lm.named_parameters() if p.requires_grad}
     assert trained.keys() == lm.trained().keys()
     assert sum(p.numel() for name, p in trained.items() if name != "rows") == low_rank
