@@ -129,7 +129,7 @@ def _cli(arguments: list[str], *, run: bool) -> FitCLI:
     # The arguments come from our own command line; LightningCLI's advice against that is for scripts.
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
     # Ours do so: batches are numbered over the whole run.
-    # Frozen parts are, and their folder is the run's own, which goes on in it.
+    # Frozen parts are so on purpose, and a run that goes on does so in its own folder.
     warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode at the start of training")
     warnings.filterwarnings("ignore", message=r"Checkpoint directory .* exists and is not empty")
     warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before the epoch ended")
